@@ -1,0 +1,141 @@
+// Package config turns one TOML file into a valid Config. What is in a Config
+// has been checked: no other package checks it again. The package reads no
+// other file, opens no socket and holds no secret; it does not know what the
+// settings do.
+package config
+
+import (
+	_ "embed"
+	"log/slog"
+	"net/netip"
+	"time"
+)
+
+// A Config holds every setting of a gateway, checked and with defaults filled
+// in. Nothing may change it after Parse.
+type Config struct {
+	// DataDir is the absolute path of the directory with journal, snapshots
+	// and state.
+	DataDir string
+	// ControlSocket is the absolute path of the daemon's control socket.
+	ControlSocket string
+	// LogLevel is the least severe level that is logged.
+	LogLevel slog.Level
+
+	Zone     Zone
+	Network  Network
+	Portal   Portal
+	DNS      DNS
+	Garden   Garden
+	Vouchers Vouchers
+	Limits   Limits
+	// Plans are in the order of the file; their IDs differ. There may be none.
+	Plans []Plan
+}
+
+// A Zone says which hotspot this is.
+type Zone struct {
+	// Name is shown to customers.
+	Name string
+	// ID is the short name of the site: 1 to 16 of a-z, 0-9 and '-'.
+	ID string
+	// Language is the default language of the pages: "fr" or "en".
+	Language string
+	// Contact is shown to customers who need help; may be empty.
+	Contact string
+}
+
+// A Network names the interfaces and the rates of the uplink.
+type Network struct {
+	// LAN is the interface that customers are on; WAN holds at least one
+	// interface, never LAN.
+	LAN string
+	WAN []string
+	// LinkDown and LinkUp are what the uplink gives, in bit/s, never 0. Down
+	// is towards the customers.
+	LinkDown, LinkUp uint64
+	// IsolateClients keeps customers from reaching each other.
+	IsolateClients bool
+}
+
+// A Portal says where the pages are served.
+type Portal struct {
+	// Port is the TCP port, never equal to DNS.Port.
+	Port uint16
+	// Name is the DNS name (lower case, no final dot) that URLs use instead
+	// of the LAN address; may be empty.
+	Name string
+	// TLSCert and TLSKey are absolute paths of PEM files. Both are set, and
+	// Name too, or neither is.
+	TLSCert, TLSKey string
+}
+
+// A DNS configures the forwarder.
+type DNS struct {
+	// Port is the UDP and TCP port.
+	Port uint16
+	// Upstream are the resolvers to ask. Empty means those of the system.
+	Upstream []netip.AddrPort
+}
+
+// A Garden is what strangers may reach before they pay.
+type Garden struct {
+	// Domains holds lower-case names without final dot: "example.org" is that
+	// name alone, "*.example.org" every name below it.
+	Domains []string
+}
+
+// A Vouchers configures the redemption of codes.
+type Vouchers struct {
+	// WrongPerDevice is how many wrong codes one device may enter in ten
+	// minutes; at least 1.
+	WrongPerDevice int
+}
+
+// A Limits holds periods and units.
+type Limits struct {
+	// Checkpoint is the period at which usage is journaled, 1 s to 10 min. It
+	// is the most usage that a power cut can lose.
+	Checkpoint time.Duration
+	// IdleTimeout ends a session without traffic.
+	IdleTimeout time.Duration
+	// Megabyte is 1,000,000 or 1,048,576 octets.
+	Megabyte uint64
+}
+
+// A Plan is what is sold. It makes sense: its price is positive unless it is
+// a trial, its time is positive, no CIR is above its MIR.
+type Plan struct {
+	// ID is 1 to 32 of a-z, 0-9, '-' and '_'.
+	ID string
+	// Name is shown to customers.
+	Name string
+	// PriceFCFA is in francs (the franc CFA has no smaller unit). It is 0
+	// only if Trial is set.
+	PriceFCFA int64
+	// Duration is how long the plan lasts.
+	Duration time.Duration
+	// DataLimit is the data cap in octets, up and down together; 0 means none.
+	DataLimit uint64
+	// CIRUp, CIRDown, MIRUp and MIRDown are in bit/s seen from the customer.
+	// A zero CIR commits nothing; a zero MIR means the rate of the link.
+	CIRUp, CIRDown uint64
+	MIRUp, MIRDown uint64
+	// Online says that only time online counts. Otherwise the time runs on
+	// the calendar from the first use.
+	Online bool
+	// DevicesMax is how many devices may use one purchase at once; at least 1.
+	DevicesMax int
+	// Trial marks a plan that may be free.
+	Trial bool
+}
+
+// Reference is a complete configuration that documents every key.
+//
+//go:embed reference.toml
+var Reference string
+
+// Minimal is the configuration that a new gateway starts from.
+//
+//go:embed minimal.toml
+var Minimal string
