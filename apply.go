@@ -1,0 +1,216 @@
+package zonegate
+
+import (
+	"fmt"
+	"slices"
+	"time"
+)
+
+// Apply changes the state by one record. The same records give the same state
+// on every machine: it reads no clock and draws no chance. After an error the
+// state must not be used further.
+func (s *State) Apply(r Record) error {
+	defer s.keep()
+	return s.applyRecord(r)
+}
+
+// applyRecord is Apply that can still be taken back.
+func (s *State) applyRecord(r Record) error {
+	if r.Seq != s.meta.Seq+1 {
+		return fmt.Errorf("record %d after %d: %w", r.Seq, s.meta.Seq, ErrCorrupt)
+	}
+	s.meta.Clock = s.meta.Clock.advance(r.At)
+	for _, e := range r.Events {
+		if err := s.apply(e); err != nil {
+			return fmt.Errorf("record %d: %w", r.Seq, err)
+		}
+	}
+	s.meta.Seq = r.Seq
+	return nil
+}
+
+func (s *State) apply(e Event) error {
+	switch e := e.(type) {
+	case ZoneFounded:
+		s.meta.Key = e.Key
+	case PlanSet:
+		s.putPlan(e.Plan)
+	case VouchersAdded:
+		for _, k := range e.Keys {
+			s.putVoucher(Voucher{Key: k, Plan: e.Plan, Batch: e.Batch, Site: e.Site, Expires: e.Expires})
+		}
+	case VoucherRevoked:
+		v, ok, err := s.voucher(e.Key)
+		if err != nil || !ok {
+			return fmt.Errorf("revoking a voucher: %w", orCorrupt(err))
+		}
+		v.Revoked = true
+		s.putVoucher(v)
+	case GrantIssued:
+		return s.issue(e)
+	case GrantActivated:
+		return s.change(e.Grant, func(g *Grant) {
+			g.State = Active
+			if now, ok := s.meta.Clock.wall(); ok {
+				g.Started = now
+			}
+			if g.Time == Calendar {
+				g.Running, g.EndsAt, g.TimeLeft = true, s.meta.Clock.Calendar+g.TimeLeft, 0
+			}
+		})
+	case DeviceAdded:
+		return s.change(e.Grant, func(g *Grant) {
+			if !g.has(e.Device) {
+				g.Devices = append(slices.Clone(g.Devices), e.Device)
+			}
+		})
+	case GrantMoved:
+		return s.change(e.Grant, func(g *Grant) {
+			g.Devices = append(without(g.Devices, e.From), e.To)
+			g.Moved, g.EverMoved = s.meta.Clock.Online, true
+		})
+	case ToppedUp:
+		return s.change(e.Grant, func(g *Grant) {
+			if g.Cap != 0 {
+				g.Cap += e.Octets
+			}
+			if g.Running {
+				g.EndsAt += e.Time
+			} else {
+				g.TimeLeft += e.Time
+			}
+			if g.State == Spent || g.State == Expired {
+				g.State = Active
+				s.start(g)
+			}
+		})
+	case GrantReplanned:
+		return s.change(e.Grant, func(g *Grant) { g.Plan = e.Plan })
+	case GrantEnded:
+		return s.change(e.Grant, func(g *Grant) {
+			s.pause(g)
+			g.State = e.State
+		})
+	case SessionOpened:
+		s.putSession(Session{ID: e.Session, Grant: e.Grant, Device: e.Device, Path: e.Path})
+		s.meta.LastSession = max(s.meta.LastSession, e.Session)
+		return s.change(e.Grant, s.start)
+	case SessionStopped:
+		return s.stop(e.Session)
+	case SessionClosed:
+		if _, ok := s.sessions[e.Session]; !ok {
+			return nil
+		}
+		if err := s.stop(e.Session); err != nil {
+			return err
+		}
+		if err := s.count(SessionOctets(e)); err != nil {
+			return err
+		}
+		s.dropSession(s.sessions[e.Session])
+	case UsageCounted:
+		for _, u := range e.Sessions {
+			if err := s.count(u); err != nil {
+				return err
+			}
+		}
+	default:
+		return fmt.Errorf("event %T: %w", e, ErrCorrupt)
+	}
+	return nil
+}
+
+func orCorrupt(err error) error {
+	if err == nil {
+		return ErrCorrupt
+	}
+	return err
+}
+
+// change replaces a grant by a changed copy.
+func (s *State) change(id GrantID, f func(*Grant)) error {
+	g, err := s.needGrant(id)
+	if err != nil {
+		return err
+	}
+	f(&g)
+	s.putGrant(g)
+	return nil
+}
+
+func (s *State) issue(e GrantIssued) error {
+	p, ok := s.plan(e.Plan)
+	if !ok {
+		return fmt.Errorf("plan %s version %d: %w", e.Plan.ID, e.Plan.Version, ErrCorrupt)
+	}
+	if e.Voucher != (VoucherKey{}) {
+		v, ok, err := s.voucher(e.Voucher)
+		if err != nil || !ok || v.Grant != 0 {
+			return fmt.Errorf("redeeming a voucher: %w", orCorrupt(err))
+		}
+		v.Grant = e.Grant
+		s.putVoucher(v)
+	}
+	g := Grant{
+		ID: e.Grant, Source: e.Source, Plan: e.Plan, State: Banked,
+		Devices: []MAC{e.Device}, Cap: p.DataCap, Time: p.Time, TimeLeft: p.Duration,
+	}
+	day := ""
+	if now, ok := s.meta.Clock.wall(); ok {
+		g.Issued = now
+		day = now.UTC().Format(time.DateOnly)
+	}
+	s.putGrant(g)
+	s.meta.LastGrant = max(s.meta.LastGrant, e.Grant)
+	s.addSale(day, p)
+	return nil
+}
+
+// start lets the time of an active grant count, if its policy says so now.
+func (s *State) start(g *Grant) {
+	if g.State == Active && !g.Running && (g.Time == Calendar || s.passing(g.ID) > 0) {
+		g.Running, g.EndsAt, g.TimeLeft = true, s.meta.Clock.of(g.Time)+g.TimeLeft, 0
+	}
+}
+
+// pause stops a grant's time and keeps what is left.
+func (s *State) pause(g *Grant) {
+	if g.Running {
+		g.Running, g.TimeLeft = false, max(0, g.EndsAt-s.meta.Clock.of(g.Time))
+		g.EndsAt = 0
+	}
+}
+
+func (s *State) stop(id SessionID) error {
+	x, ok := s.sessions[id]
+	if !ok || x.Stopped {
+		return nil
+	}
+	x.Stopped = true
+	s.putSession(x)
+	return s.change(x.Grant, func(g *Grant) {
+		if g.Time == Online && s.passing(g.ID) == 0 {
+			s.pause(g)
+		}
+	})
+}
+
+// count charges a session's cumulative counters. A counter below what is
+// already charged began again at zero.
+func (s *State) count(u SessionOctets) error {
+	x, ok := s.sessions[u.Session]
+	if !ok || x.Octets == u.Octets {
+		return nil
+	}
+	delta := u.Octets
+	if u.Octets.Up >= x.Octets.Up && u.Octets.Down >= x.Octets.Down {
+		delta.Up -= x.Octets.Up
+		delta.Down -= x.Octets.Down
+	}
+	x.Octets = u.Octets
+	s.putSession(x)
+	return s.change(x.Grant, func(g *Grant) {
+		g.Used.Up += delta.Up
+		g.Used.Down += delta.Down
+	})
+}

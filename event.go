@@ -1,0 +1,125 @@
+package zonegate
+
+import "time"
+
+// A Record is one decision of the Gate as the journal keeps it: all its events
+// or none.
+type Record struct {
+	// Seq counts records from 1 without gaps.
+	Seq    uint64
+	At     Instant
+	Events []Event
+}
+
+// An Event is a fact that changes the state. The set is closed: the journal
+// has a versioned form of each.
+type Event interface{ event() }
+
+type (
+	// ZoneFounded is the first event of a zone.
+	ZoneFounded struct{ Key ZoneKey }
+
+	// PlanSet adds a version of a plan and makes it the one that is sold.
+	PlanSet struct{ Plan Plan }
+
+	// VouchersAdded makes codes valid.
+	VouchersAdded struct {
+		Batch   string
+		Plan    PlanRef
+		Site    string
+		Expires time.Time
+		Keys    []VoucherKey
+	}
+
+	// VoucherRevoked makes an unused code invalid.
+	VoucherRevoked struct{ Key VoucherKey }
+
+	// GrantIssued turns a voucher (or a gift) into a banked grant of a device.
+	// Voucher is zero for other sources.
+	GrantIssued struct {
+		Grant   GrantID
+		Source  Source
+		Voucher VoucherKey
+		Plan    PlanRef
+		Device  MAC
+	}
+
+	// GrantActivated starts a banked grant: from here its time counts.
+	GrantActivated struct{ Grant GrantID }
+
+	// DeviceAdded binds one more device to a grant.
+	DeviceAdded struct {
+		Grant  GrantID
+		Device MAC
+	}
+
+	// GrantMoved replaces one device of a grant by another.
+	GrantMoved struct {
+		Grant    GrantID
+		From, To MAC
+	}
+
+	// ToppedUp adds value to a grant; an ended (not revoked) one is active
+	// again.
+	ToppedUp struct {
+		Grant  GrantID
+		Octets uint64
+		Time   time.Duration
+	}
+
+	// GrantReplanned is a grant that goes over to another version of its plan.
+	GrantReplanned struct {
+		Grant GrantID
+		Plan  PlanRef
+	}
+
+	// GrantEnded ends a grant for good. State is Spent, Expired or Revoked.
+	GrantEnded struct {
+		Grant GrantID
+		State GrantState
+	}
+
+	// SessionOpened puts a device online.
+	SessionOpened struct {
+		Session SessionID
+		Grant   GrantID
+		Device  MAC
+		Path    string
+	}
+
+	// SessionStopped takes a device offline; its last octets are still to be
+	// counted.
+	SessionStopped struct{ Session SessionID }
+
+	// SessionClosed forgets a stopped session with its final counters.
+	SessionClosed struct {
+		Session SessionID
+		Octets  Octets
+	}
+
+	// UsageCounted charges what sessions have delivered. Counters are
+	// cumulative per session, so an event that comes twice charges once.
+	UsageCounted struct{ Sessions []SessionOctets }
+)
+
+// SessionOctets is one line of UsageCounted.
+type SessionOctets struct {
+	Session SessionID
+	Octets  Octets
+}
+
+func (ZoneFounded) event()    {}
+func (PlanSet) event()        {}
+func (VouchersAdded) event()  {}
+func (VoucherRevoked) event() {}
+func (GrantIssued) event()    {}
+func (GrantActivated) event() {}
+func (DeviceAdded) event()    {}
+func (GrantMoved) event()     {}
+func (ToppedUp) event()       {}
+func (GrantReplanned) event() {}
+func (GrantEnded) event()     {}
+func (SessionOpened) event()  {}
+func (SessionStopped) event() {}
+func (SessionClosed) event()  {}
+func (UsageCounted) event()   {}

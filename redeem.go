@@ -1,0 +1,356 @@
+package zonegate
+
+import (
+	"context"
+	"crypto/hmac"
+	"encoding/base32"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"slices"
+	"time"
+)
+
+// A Redemption is a code typed on a device.
+type Redemption struct {
+	Code   string
+	Device MAC
+	// Move confirms that a grant in use on another device shall come here.
+	Move bool
+}
+
+// Redeem turns a voucher into a grant of the device and puts the device
+// online. It can be repeated: the same code on the same device gives the same
+// grant, once. On a second device the code asks for confirmation (see
+// ErrOtherDevice) and then moves the grant.
+//
+// Every refusal takes the same time, and too many of them slow the device and
+// then the strangers of the whole zone.
+func (g *Gate) Redeem(ctx context.Context, r Redemption) (Standing, error) {
+	started := time.Now()
+	delay, err := g.guesses.admit(r.Device, g.clock.Now().Mono)
+	if err != nil {
+		return Standing{}, err
+	}
+	if delay > 0 && !g.isCustomer(r.Device) {
+		if err := wait(ctx, delay); err != nil {
+			return Standing{}, err
+		}
+	}
+	err = g.do(ctx, false, func(t *tx) error { return t.redeem(r) })
+	if isGuess(err) {
+		g.guesses.wrong(r.Device, g.clock.Now().Mono)
+	}
+	if err != nil {
+		if werr := wait(ctx, g.opts.RefusalTime-time.Since(started)); werr != nil {
+			return Standing{}, werr
+		}
+		return Standing{}, err
+	}
+	return g.Standing(r.Device), nil
+}
+
+// isGuess says whether a refusal tells something about a code that the device
+// does not own.
+func isGuess(err error) bool {
+	for _, e := range []error{ErrWrongCode, ErrForeignCode, ErrUsedCode, ErrExpiredCode, ErrRevokedCode, ErrCodeTooLong} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}
+
+func (g *Gate) isCustomer(d MAC) bool {
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	return len(g.state.byDevice[d]) > 0
+}
+
+func (t *tx) redeem(r Redemption) error {
+	if len(r.Code) > maxCode {
+		return ErrCodeTooLong
+	}
+	key := t.meta.Key.VoucherKey(r.Code)
+	v, ok, err := t.voucher(key)
+	switch {
+	case err != nil:
+		return err
+	case !ok && WellFormedCode(r.Code), ok && v.Site != "":
+		return ErrForeignCode
+	case !ok:
+		return ErrWrongCode
+	case v.Grant != 0:
+		return t.reenter(v.Grant, r)
+	case v.Revoked:
+		return ErrRevokedCode
+	}
+	if now, trusted := t.meta.Clock.wall(); trusted && !v.Expires.IsZero() && !now.Before(v.Expires) {
+		return ErrExpiredCode
+	}
+	err = t.emit(GrantIssued{
+		Grant: t.meta.LastGrant + 1, Source: Source{"voucher", hex.EncodeToString(key[:])},
+		Voucher: key, Plan: v.Plan, Device: r.Device,
+	})
+	if err != nil {
+		return err
+	}
+	return t.connect(r.Device)
+}
+
+// reenter is a code that was used before: the customer's own, mostly.
+func (t *tx) reenter(id GrantID, r Redemption) error {
+	if err := t.expireDue(id); err != nil {
+		return err
+	}
+	grant, ok, err := t.grant(id)
+	if err != nil {
+		return err
+	}
+	switch {
+	case !ok || grant.State == Spent || grant.State == Expired:
+		return ErrUsedCode
+	case grant.State == Revoked:
+		return ErrRevokedCode
+	case grant.has(r.Device):
+		return t.connect(r.Device)
+	}
+	return t.bring(grant, r.Device, r.Move)
+}
+
+// bring lets one more device use a grant, in place of the oldest one when the
+// plan has no room.
+func (t *tx) bring(grant Grant, d MAC, confirmed bool) error {
+	plan, _ := t.plan(grant.Plan)
+	if len(grant.Devices) < plan.DevicesMax {
+		if err := t.emit(DeviceAdded{grant.ID, d}); err != nil {
+			return err
+		}
+		return t.connect(d)
+	}
+	if !confirmed {
+		return ErrOtherDevice
+	}
+	if since := t.meta.Clock.Online - grant.Moved; grant.EverMoved && since < t.gate.opts.MoveInterval {
+		return &RetryError{ErrMovedRecently, t.gate.opts.MoveInterval - since}
+	}
+	from := grant.Devices[0]
+	if err := t.disconnect(from, grant.ID); err != nil {
+		return err
+	}
+	if err := t.emit(GrantMoved{grant.ID, from, d}); err != nil {
+		return err
+	}
+	// The old device may have something else in its queue.
+	if err := t.connect(from); err != nil && !errors.Is(err, ErrNoGrant) {
+		return err
+	}
+	return t.connect(d)
+}
+
+// connect puts a device online under its active grant, or its oldest banked
+// one. It does nothing for a device that is online.
+func (t *tx) connect(d MAC) error {
+	for _, grant := range t.live(d) {
+		if err := t.expireDue(grant.ID); err != nil {
+			return err
+		}
+	}
+	live := t.live(d)
+	i := slices.IndexFunc(live, func(g *Grant) bool { return g.State == Active })
+	if i < 0 {
+		if len(live) == 0 {
+			return ErrNoGrant
+		}
+		i = 0
+		if err := t.emit(GrantActivated{live[0].ID}); err != nil {
+			return err
+		}
+	}
+	id := live[i].ID
+	if _, ok := t.openSession(id, d); ok {
+		return nil
+	}
+	return t.open(id, d)
+}
+
+func (t *tx) open(id GrantID, d MAC) error {
+	sid := t.meta.LastSession + 1
+	if err := t.emit(SessionOpened{Session: sid, Grant: id, Device: d}); err != nil {
+		return err
+	}
+	t.gate.counted[sid] = counter{moved: t.now.Mono}
+	t.touch(id)
+	return nil
+}
+
+// disconnect stops a device's sessions under a grant (or all, for zero), with
+// what they delivered charged.
+func (t *tx) disconnect(d MAC, only GrantID) error {
+	for _, grant := range t.live(d) {
+		if only != 0 && grant.ID != only {
+			continue
+		}
+		if x, ok := t.openSession(grant.ID, d); ok {
+			if err := t.stopSession(x); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (t *tx) stopSession(x Session) error {
+	if err := t.charge(x.Grant); err != nil {
+		return err
+	}
+	if err := t.emit(SessionStopped{x.ID}); err != nil {
+		return err
+	}
+	t.stops[x.ID] = struct{}{}
+	t.touch(x.Grant)
+	return nil
+}
+
+// Authorize puts a device online that still has something bought. It is what
+// the continue button of the portal does.
+func (g *Gate) Authorize(ctx context.Context, d MAC) (Standing, error) {
+	if err := g.do(ctx, true, func(t *tx) error { return t.connect(d) }); err != nil {
+		return Standing{}, err
+	}
+	return g.Standing(d), nil
+}
+
+// Logout takes a device offline. Its grants stay; calendar time goes on.
+func (g *Gate) Logout(ctx context.Context, d MAC) error {
+	return g.do(ctx, true, func(t *tx) error { return t.disconnect(d, 0) })
+}
+
+// Move brings a grant to a device ("my plan to this phone"), at most once per
+// MoveInterval. The token names the grant.
+func (g *Gate) Move(ctx context.Context, token string, to MAC) (Standing, error) {
+	id, ok := g.GrantOf(token)
+	if !ok {
+		return Standing{}, ErrNoSuchGrant
+	}
+	err := g.do(ctx, false, func(t *tx) error {
+		if err := t.expireDue(id); err != nil {
+			return err
+		}
+		grant, ok, err := t.grant(id)
+		switch {
+		case err != nil:
+			return err
+		case !ok:
+			return ErrNoSuchGrant
+		case grant.State.Ended():
+			return ErrGrantEnded
+		case grant.has(to):
+			return t.connect(to)
+		}
+		return t.bring(grant, to, true)
+	})
+	if err != nil {
+		return Standing{}, err
+	}
+	return g.Standing(to), nil
+}
+
+// TopUp adds octets and time to a grant; a spent or expired one is active
+// again. Nothing is added to a plan without a cap but time.
+func (g *Gate) TopUp(ctx context.Context, id GrantID, octets uint64, d time.Duration) error {
+	if d < 0 {
+		return errors.New("a top-up adds time; it cannot take some away")
+	}
+	return g.do(ctx, false, func(t *tx) error {
+		grant, ok, err := t.grant(id)
+		switch {
+		case err != nil:
+			return err
+		case !ok:
+			return ErrNoSuchGrant
+		case grant.State == Revoked:
+			return ErrGrantEnded
+		}
+		if err := t.charge(id); err != nil {
+			return err
+		}
+		if err := t.emit(ToppedUp{id, octets, d}); err != nil {
+			return err
+		}
+		t.touch(id)
+		if grant.State.Ended() {
+			for _, dev := range grant.Devices {
+				if err := t.connect(dev); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	})
+}
+
+// Revoke takes a grant back and what it lets through with it.
+func (g *Gate) Revoke(ctx context.Context, id GrantID) error {
+	return g.do(ctx, false, func(t *tx) error {
+		grant, ok, err := t.grant(id)
+		switch {
+		case err != nil:
+			return err
+		case !ok:
+			return ErrNoSuchGrant
+		case grant.State.Ended():
+			return ErrGrantEnded
+		}
+		return t.end(id, Revoked)
+	})
+}
+
+// Kick stops one session. The device may come back.
+func (g *Gate) Kick(ctx context.Context, id SessionID) error {
+	return g.do(ctx, true, func(t *tx) error {
+		x, ok := t.sessions[id]
+		if !ok || x.Stopped {
+			return ErrNoSuchSession
+		}
+		return t.stopSession(x)
+	})
+}
+
+var tokenEncoding = base32.NewEncoding("0123456789abcdefghjkmnpqrstvwxyz").WithPadding(base32.NoPadding)
+
+// Token names a grant in a page's address. Nobody can make one up.
+func (g *Gate) Token(id GrantID) string {
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	return g.token(id)
+}
+
+func (g *Gate) token(id GrantID) string {
+	raw := binary.BigEndian.AppendUint64(nil, uint64(id))
+	mac := g.state.meta.Key.sum("grant", string(raw))
+	return tokenEncoding.EncodeToString(append(raw[3:], mac[:10]...))
+}
+
+// GrantOf returns the grant that a token names.
+func (g *Gate) GrantOf(token string) (GrantID, bool) {
+	raw, err := tokenEncoding.DecodeString(token)
+	if err != nil || len(raw) != 15 {
+		return 0, false
+	}
+	full := append([]byte{0, 0, 0}, raw[:5]...)
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	if !hmac.Equal(raw[5:], g.state.meta.Key.sum("grant", string(full))[:10]) {
+		return 0, false
+	}
+	return GrantID(binary.BigEndian.Uint64(full)), true
+}
+
+// FormToken is what a page of a device must send back with a request that
+// changes something, so that no other site can make the browser send it.
+func (g *Gate) FormToken(d MAC) string {
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	return tokenEncoding.EncodeToString(g.state.meta.Key.sum("form", string(d[:]))[:10])
+}

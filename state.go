@@ -1,0 +1,543 @@
+package zonegate
+
+import (
+	"bytes"
+	"cmp"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+)
+
+// ErrCorrupt is returned when a record does not fit the state it is applied
+// to. A journal written by a Gate never gives it.
+var ErrCorrupt = errors.New("the record does not fit the state")
+
+// An Archive finds what has left the memory: used vouchers and ended grants.
+// It answers for the records up to the last saved Changes.
+type Archive interface {
+	Voucher(VoucherKey) (Voucher, bool, error)
+	Grant(GrantID) (Grant, bool, error)
+	// Save keeps the changes, all or none. After an error it is tried again
+	// later with later changes added.
+	Save(Changes) error
+}
+
+// Changes are the entities that differ from an earlier sequence number, with
+// the values they have at Meta.Seq. They are also what a State starts from.
+type Changes struct {
+	Meta     Meta
+	Plans    []Plan
+	Vouchers []Voucher
+	Grants   []Grant
+	Sessions []Session
+	// Closed are sessions that are gone.
+	Closed []SessionID
+	Sales  []DaySales
+}
+
+// Meta is the part of the state that belongs to no entity.
+type Meta struct {
+	// Seq is the last record applied.
+	Seq         uint64
+	Key         ZoneKey
+	LastGrant   GrantID
+	LastSession SessionID
+	Clock       ServiceClock
+}
+
+// DaySales is what was issued on one day under one plan.
+type DaySales struct {
+	// Day is YYYY-MM-DD in UTC, or empty when the clock was not trusted.
+	Day   string
+	Plan  string
+	Count uint64
+	Total Money
+}
+
+// A ServiceClock turns readings of the gateway's clocks into the time that is
+// charged. It only moves forward.
+//
+// Within one boot the monotonic clock alone counts. Between two boots nothing
+// is known until both ends had a trusted wall clock; then the time switched off
+// is charged to calendar grants.
+type ServiceClock struct {
+	// Calendar is the time charged to calendar grants, Online to online ones.
+	Calendar, Online time.Duration
+	// Last is the latest reading.
+	Last Instant
+	// Anchor is a trusted wall time, and AnchorAt the calendar service time at
+	// it. Within a boot the anchor is set once, so that a wall clock that is
+	// stepped later changes nothing.
+	Anchor   time.Time
+	AnchorAt time.Duration
+	// AnchorBoot is the boot in which the anchor was taken.
+	AnchorBoot string
+}
+
+// advance returns the clock after a reading.
+func (c ServiceClock) advance(at Instant) ServiceClock {
+	if at.Boot == c.Last.Boot {
+		if d := at.Mono - c.Last.Mono; d > 0 {
+			c.Calendar += d
+			c.Online += d
+			c.Last.Mono = at.Mono
+		}
+		c.Last.Wall, c.Last.Trusted = at.Wall, at.Trusted
+	} else {
+		c.Last = at
+	}
+	if at.Trusted && c.AnchorBoot != at.Boot {
+		if !c.Anchor.IsZero() {
+			if off := at.Wall.Sub(c.Anchor) - (c.Calendar - c.AnchorAt); off > 0 {
+				c.Calendar += off
+			}
+		}
+		// UTC without a monotonic reading: the value is stored and compared.
+		c.Anchor, c.AnchorAt, c.AnchorBoot = at.Wall.Round(0).UTC(), c.Calendar, at.Boot
+	}
+	return c
+}
+
+// wall returns the trusted wall time at the clock's last reading.
+func (c ServiceClock) wall() (time.Time, bool) {
+	if c.AnchorBoot == "" || c.AnchorBoot != c.Last.Boot {
+		return time.Time{}, false
+	}
+	return c.Anchor.Add(c.Calendar - c.AnchorAt), true
+}
+
+func (c ServiceClock) of(p TimePolicy) time.Duration {
+	if p == Online {
+		return c.Online
+	}
+	return c.Calendar
+}
+
+// A State is what the journal's records lead to. It holds everything that can
+// still be used, and what changed since the last Save; the Archive has the
+// rest. Only one goroutine may use it at a time.
+type State struct {
+	archive Archive
+
+	meta     Meta
+	plans    map[PlanRef]Plan
+	current  map[string]PlanRef
+	vouchers map[VoucherKey]Voucher
+	grants   map[GrantID]*Grant
+	sessions map[SessionID]Session
+	sales    map[daySalesKey]DaySales
+
+	// Indexes over grants and sessions.
+	byDevice map[MAC][]GrantID
+	byGrant  map[GrantID][]SessionID
+
+	dirty dirtySet
+	// undo puts back what the records since the last keep changed; nil when
+	// nothing can be undone.
+	undo []func()
+}
+
+type daySalesKey struct{ day, plan, currency string }
+
+type dirtySet struct {
+	plans    map[PlanRef]struct{}
+	vouchers map[VoucherKey]struct{}
+	grants   map[GrantID]struct{}
+	sessions map[SessionID]struct{}
+	sales    map[daySalesKey]struct{}
+}
+
+func newDirtySet() dirtySet {
+	return dirtySet{
+		map[PlanRef]struct{}{}, map[VoucherKey]struct{}{}, map[GrantID]struct{}{},
+		map[SessionID]struct{}{}, map[daySalesKey]struct{}{},
+	}
+}
+
+func (d dirtySet) size() int {
+	return len(d.plans) + len(d.vouchers) + len(d.grants) + len(d.sessions) + len(d.sales)
+}
+
+// NewState returns the state before the first record, or the one that the
+// given changes describe. What they leave out is looked up in the archive,
+// which may be nil for a state that keeps everything.
+func NewState(archive Archive, from Changes) *State {
+	s := &State{
+		archive:  archive,
+		meta:     from.Meta,
+		plans:    map[PlanRef]Plan{},
+		current:  map[string]PlanRef{},
+		vouchers: make(map[VoucherKey]Voucher, len(from.Vouchers)),
+		grants:   make(map[GrantID]*Grant, len(from.Grants)),
+		sessions: make(map[SessionID]Session, len(from.Sessions)),
+		sales:    map[daySalesKey]DaySales{},
+		byDevice: map[MAC][]GrantID{},
+		byGrant:  map[GrantID][]SessionID{},
+	}
+	for _, p := range from.Plans {
+		s.putPlan(p)
+	}
+	for _, v := range from.Vouchers {
+		s.putVoucher(v)
+	}
+	for _, g := range from.Grants {
+		s.putGrant(g)
+	}
+	for _, x := range from.Sessions {
+		s.putSession(x)
+	}
+	for _, d := range from.Sales {
+		s.sales[daySalesKey{d.Day, d.Plan, d.Total.Currency}] = d
+	}
+	s.dirty = newDirtySet()
+	s.undo = nil
+	return s
+}
+
+// Seq returns the number of the last record applied.
+func (s *State) Seq() uint64 { return s.meta.Seq }
+
+// Reads. They look in memory first, then in the archive.
+
+func (s *State) plan(r PlanRef) (Plan, bool) { p, ok := s.plans[r]; return p, ok }
+
+func (s *State) voucher(k VoucherKey) (Voucher, bool, error) {
+	if v, ok := s.vouchers[k]; ok {
+		return v, true, nil
+	}
+	if s.archive == nil {
+		return Voucher{}, false, nil
+	}
+	return s.archive.Voucher(k)
+}
+
+func (s *State) grant(id GrantID) (Grant, bool, error) {
+	if g, ok := s.grants[id]; ok {
+		return *g, true, nil
+	}
+	if s.archive == nil {
+		return Grant{}, false, nil
+	}
+	return s.archive.Grant(id)
+}
+
+// needGrant returns a grant that a record speaks of.
+func (s *State) needGrant(id GrantID) (Grant, error) {
+	g, ok, err := s.grant(id)
+	if err != nil {
+		return Grant{}, fmt.Errorf("finding grant %d: %w", id, err)
+	}
+	if !ok {
+		return Grant{}, fmt.Errorf("grant %d: %w", id, ErrCorrupt)
+	}
+	return g, nil
+}
+
+// live returns the grants of a device that can still be used, oldest first.
+func (s *State) live(d MAC) []*Grant {
+	var out []*Grant
+	for _, id := range s.byDevice[d] {
+		out = append(out, s.grants[id])
+	}
+	slices.SortFunc(out, func(a, b *Grant) int { return cmp.Compare(a.ID, b.ID) })
+	return out
+}
+
+// openSession returns the passing session of a device under a grant.
+func (s *State) openSession(g GrantID, d MAC) (Session, bool) {
+	for _, id := range s.byGrant[g] {
+		if x := s.sessions[id]; x.Device == d && !x.Stopped {
+			return x, true
+		}
+	}
+	return Session{}, false
+}
+
+func (s *State) passing(g GrantID) int {
+	n := 0
+	for _, id := range s.byGrant[g] {
+		if !s.sessions[id].Stopped {
+			n++
+		}
+	}
+	return n
+}
+
+// Writes. Each keeps the indexes, marks the entity and can be undone.
+
+func (s *State) putPlan(p Plan) {
+	ref := p.Ref()
+	old, had := s.current[p.ID]
+	_, known := s.plans[ref]
+	s.plans[ref] = p
+	if !had || old.Version <= p.Version {
+		s.current[p.ID] = ref
+	}
+	if s.dirty.plans != nil {
+		s.dirty.plans[ref] = struct{}{}
+		s.undo = append(s.undo, func() {
+			if !known {
+				delete(s.plans, ref)
+			}
+			if had {
+				s.current[p.ID] = old
+			} else {
+				delete(s.current, p.ID)
+			}
+		})
+	}
+}
+
+func (s *State) putVoucher(v Voucher) {
+	old, had := s.vouchers[v.Key]
+	s.vouchers[v.Key] = v
+	if s.dirty.vouchers != nil {
+		s.dirty.vouchers[v.Key] = struct{}{}
+		s.undo = append(s.undo, func() {
+			if had {
+				s.vouchers[v.Key] = old
+			} else {
+				delete(s.vouchers, v.Key)
+			}
+		})
+	}
+}
+
+func (s *State) putGrant(g Grant) {
+	old := s.grants[g.ID]
+	s.setGrant(g.ID, old, &g)
+	if s.dirty.grants != nil {
+		s.dirty.grants[g.ID] = struct{}{}
+		s.undo = append(s.undo, func() { s.setGrant(g.ID, &g, old) })
+	}
+}
+
+func (s *State) setGrant(id GrantID, old, g *Grant) {
+	if old != nil && !old.State.Ended() {
+		for _, d := range old.Devices {
+			s.byDevice[d] = without(s.byDevice[d], id)
+			if len(s.byDevice[d]) == 0 {
+				delete(s.byDevice, d)
+			}
+		}
+	}
+	if g == nil {
+		delete(s.grants, id)
+		return
+	}
+	s.grants[id] = g
+	if !g.State.Ended() {
+		for _, d := range g.Devices {
+			s.byDevice[d] = append(s.byDevice[d], id)
+		}
+	}
+}
+
+func (s *State) putSession(x Session) {
+	old, had := s.sessions[x.ID]
+	if !had {
+		s.byGrant[x.Grant] = append(s.byGrant[x.Grant], x.ID)
+	}
+	s.sessions[x.ID] = x
+	if s.dirty.sessions != nil {
+		s.dirty.sessions[x.ID] = struct{}{}
+		s.undo = append(s.undo, func() {
+			if had {
+				s.sessions[x.ID] = old
+			} else {
+				s.forgetSession(x)
+			}
+		})
+	}
+}
+
+func (s *State) dropSession(x Session) {
+	s.forgetSession(x)
+	s.dirty.sessions[x.ID] = struct{}{}
+	// An ended grant can leave the memory once its last session is gone.
+	s.dirty.grants[x.Grant] = struct{}{}
+	s.undo = append(s.undo, func() {
+		s.sessions[x.ID] = x
+		s.byGrant[x.Grant] = append(s.byGrant[x.Grant], x.ID)
+	})
+}
+
+func (s *State) forgetSession(x Session) {
+	delete(s.sessions, x.ID)
+	s.byGrant[x.Grant] = without(s.byGrant[x.Grant], x.ID)
+	if len(s.byGrant[x.Grant]) == 0 {
+		delete(s.byGrant, x.Grant)
+	}
+}
+
+func (s *State) addSale(day string, p Plan) {
+	k := daySalesKey{day, p.ID, p.Price.Currency}
+	old, had := s.sales[k]
+	s.sales[k] = DaySales{
+		Day: day, Plan: p.ID, Count: old.Count + 1,
+		Total: Money{old.Total.Amount + p.Price.Amount, p.Price.Currency},
+	}
+	s.dirty.sales[k] = struct{}{}
+	s.undo = append(s.undo, func() {
+		if had {
+			s.sales[k] = old
+		} else {
+			delete(s.sales, k)
+		}
+	})
+}
+
+// without returns a copy, so that an undo finds the list it remembers.
+func without[T comparable](list []T, x T) []T {
+	out := make([]T, 0, len(list))
+	for _, v := range list {
+		if v != x {
+			out = append(out, v)
+		}
+	}
+	return out
+}
+
+// mark remembers where the state is, for rollback.
+func (s *State) mark() stateMark { return stateMark{len(s.undo), s.meta} }
+
+type stateMark struct {
+	undo int
+	meta Meta
+}
+
+// rollback takes everything back that was applied since the mark.
+func (s *State) rollback(m stateMark) {
+	for i := len(s.undo) - 1; i >= m.undo; i-- {
+		s.undo[i]()
+	}
+	s.undo = s.undo[:m.undo]
+	s.meta = m.meta
+}
+
+// keep makes everything applied so far permanent.
+func (s *State) keep() {
+	clear(s.undo)
+	s.undo = s.undo[:0]
+}
+
+// Changed returns what differs from the last saved state. The state forgets
+// that it differs only when Saved is called with the result.
+func (s *State) Changed() Changes {
+	c := Changes{Meta: s.meta}
+	for r := range s.dirty.plans {
+		if p, ok := s.plans[r]; ok {
+			c.Plans = append(c.Plans, p)
+		}
+	}
+	for k := range s.dirty.vouchers {
+		if v, ok := s.vouchers[k]; ok {
+			c.Vouchers = append(c.Vouchers, v)
+		}
+	}
+	for id := range s.dirty.grants {
+		if g, ok := s.grants[id]; ok {
+			c.Grants = append(c.Grants, *g)
+		}
+	}
+	for id := range s.dirty.sessions {
+		if x, ok := s.sessions[id]; ok {
+			c.Sessions = append(c.Sessions, x)
+		} else {
+			c.Closed = append(c.Closed, id)
+		}
+	}
+	for k := range s.dirty.sales {
+		if d, ok := s.sales[k]; ok {
+			c.Sales = append(c.Sales, d)
+		}
+	}
+	c.sort()
+	return c
+}
+
+// Saved tells the state that the archive has these changes. What did not
+// change since then and cannot be used any more leaves the memory.
+func (s *State) Saved(c Changes) {
+	if s.archive == nil {
+		return
+	}
+	for _, p := range c.Plans {
+		delete(s.dirty.plans, p.Ref())
+	}
+	for _, v := range c.Vouchers {
+		if s.vouchers[v.Key] == v {
+			delete(s.dirty.vouchers, v.Key)
+			if v.Grant != 0 || v.Revoked {
+				delete(s.vouchers, v.Key)
+			}
+		}
+	}
+	for _, g := range c.Grants {
+		if now, ok := s.grants[g.ID]; ok && sameGrant(*now, g) {
+			delete(s.dirty.grants, g.ID)
+			if g.State.Ended() && len(s.byGrant[g.ID]) == 0 {
+				delete(s.grants, g.ID)
+			}
+		}
+	}
+	for _, x := range c.Sessions {
+		if s.sessions[x.ID] == x {
+			delete(s.dirty.sessions, x.ID)
+		}
+	}
+	for _, id := range c.Closed {
+		delete(s.dirty.sessions, id)
+	}
+	for _, d := range c.Sales {
+		k := daySalesKey{d.Day, d.Plan, d.Total.Currency}
+		if s.sales[k] == d {
+			delete(s.dirty.sales, k)
+		}
+	}
+}
+
+func sameGrant(a, b Grant) bool {
+	da, db := a.Devices, b.Devices
+	a.Devices, b.Devices = nil, nil
+	return slices.Equal(da, db) && a.equalButDevices(b)
+}
+
+func (g Grant) equalButDevices(h Grant) bool {
+	return g.ID == h.ID && g.Source == h.Source && g.Plan == h.Plan && g.State == h.State &&
+		g.Cap == h.Cap && g.Used == h.Used && g.Time == h.Time && g.Running == h.Running &&
+		g.EndsAt == h.EndsAt && g.TimeLeft == h.TimeLeft && g.Issued.Equal(h.Issued) &&
+		g.Started.Equal(h.Started) && g.Moved == h.Moved && g.EverMoved == h.EverMoved
+}
+
+// sort makes the order of the lists depend on the content alone.
+func (c *Changes) sort() {
+	slices.SortFunc(c.Plans, func(a, b Plan) int {
+		return cmp.Or(cmp.Compare(a.ID, b.ID), cmp.Compare(a.Version, b.Version))
+	})
+	slices.SortFunc(c.Vouchers, func(a, b Voucher) int { return bytes.Compare(a.Key[:], b.Key[:]) })
+	slices.SortFunc(c.Grants, func(a, b Grant) int { return cmp.Compare(a.ID, b.ID) })
+	slices.SortFunc(c.Sessions, func(a, b Session) int { return cmp.Compare(a.ID, b.ID) })
+	slices.Sort(c.Closed)
+	slices.SortFunc(c.Sales, func(a, b DaySales) int {
+		return cmp.Or(cmp.Compare(a.Day, b.Day), cmp.Compare(a.Plan, b.Plan),
+			cmp.Compare(a.Total.Currency, b.Total.Currency))
+	})
+}
+
+// Whole returns everything in memory as Changes, sorted. For a state without
+// an archive that is all there is.
+func (s *State) Whole() Changes {
+	c := Changes{Meta: s.meta}
+	c.Plans = slices.Collect(maps.Values(s.plans))
+	c.Vouchers = slices.Collect(maps.Values(s.vouchers))
+	for _, g := range s.grants {
+		c.Grants = append(c.Grants, *g)
+	}
+	c.Sessions = slices.Collect(maps.Values(s.sessions))
+	c.Sales = slices.Collect(maps.Values(s.sales))
+	c.sort()
+	return c
+}

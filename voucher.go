@@ -1,0 +1,144 @@
+package zonegate
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+)
+
+// A VoucherKey is the keyed hash under which a voucher is stored. The code
+// itself is never kept.
+type VoucherKey [16]byte
+
+// A Voucher is a code that becomes one grant.
+type Voucher struct {
+	Key   VoucherKey
+	Plan  PlanRef
+	Batch string
+	// Site is the zone the voucher was issued for; empty means this one.
+	Site string
+	// Expires is the last moment of the first use; zero means never. It is
+	// only held against the customer when the clock is trusted.
+	Expires time.Time
+	Revoked bool
+	// Grant is what the voucher became; zero while it is unused.
+	Grant GrantID
+}
+
+// A ZoneKey hashes voucher codes and signs page tokens. It is made once per
+// zone and moves with its backups.
+type ZoneKey [32]byte
+
+func (k ZoneKey) sum(purpose, text string) []byte {
+	h := hmac.New(sha256.New, k[:])
+	io.WriteString(h, purpose)
+	h.Write([]byte{0})
+	io.WriteString(h, text)
+	return h.Sum(nil)
+}
+
+// VoucherKey returns the stored form of a code, however it was typed.
+func (k ZoneKey) VoucherKey(code string) VoucherKey {
+	return VoucherKey(k.sum("voucher", NormalizeCode(code))[:16])
+}
+
+// codeAlphabet has no I, L, O and U: nothing to misread for a digit, and fewer
+// accidental words. Its 32 characters are the elements of GF(32).
+const codeAlphabet = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+
+// codeLength is 7 random characters (35 bits) and a check character.
+const codeLength = 8
+
+// maxCode bounds what anybody may type; foreign codes are shorter.
+const maxCode = 64
+
+// NormalizeCode forgives what people do to codes: case, spaces, dashes, the
+// letter O for zero and I for one.
+func NormalizeCode(code string) string {
+	var b strings.Builder
+	for _, r := range code {
+		switch {
+		case r == ' ' || r == '-' || r == '_' || r == '\t' || r == '\r' || r == '\n' ||
+			r == '\u00a0' || r == '\u2010' || r == '\u2011' || r == '\u2013' || r == '\u2014':
+			continue
+		case r >= 'a' && r <= 'z':
+			r -= 'a' - 'A'
+		}
+		switch r {
+		case 'O':
+			r = '0'
+		case 'I':
+			r = '1'
+		}
+		b.WriteRune(r)
+	}
+	return b.String()
+}
+
+// gf32Double multiplies by x in GF(2^5) modulo x^5 + x^2 + 1.
+func gf32Double(a byte) byte {
+	a <<= 1
+	if a&0x20 != 0 {
+		a ^= 0x25
+	}
+	return a
+}
+
+// checkCharacter is the sum of x^(n-i) times character i over GF(32). Any one
+// wrong character and any swap of two neighbours change it, because x has
+// order 31.
+func checkCharacter(body string) (byte, bool) {
+	var sum byte
+	for i := 0; i < len(body); i++ {
+		v := strings.IndexByte(codeAlphabet, body[i])
+		if v < 0 {
+			return 0, false
+		}
+		sum = gf32Double(sum ^ byte(v))
+	}
+	return codeAlphabet[sum], true
+}
+
+// WellFormedCode says whether the code could be one of ours: the length, the
+// alphabet and the check character fit.
+func WellFormedCode(code string) bool {
+	code = NormalizeCode(code)
+	if len(code) != codeLength {
+		return false
+	}
+	c, ok := checkCharacter(code[:codeLength-1])
+	return ok && c == code[codeLength-1]
+}
+
+// NewCode draws a voucher code from a source of randomness, as it is printed:
+// two groups of four.
+func NewCode(random io.Reader) (string, error) {
+	var raw [codeLength - 1]byte
+	if _, err := io.ReadFull(random, raw[:]); err != nil {
+		return "", fmt.Errorf("drawing a voucher code: %w", err)
+	}
+	body := make([]byte, 0, codeLength)
+	for _, r := range raw {
+		body = append(body, codeAlphabet[r&31])
+	}
+	c, _ := checkCharacter(string(body))
+	code := string(append(body, c))
+	return code[:4] + "-" + code[4:], nil
+}
+
+// Why a code was not accepted. Each has its own message for the customer.
+var (
+	ErrWrongCode    = errors.New("the code is wrong")
+	ErrForeignCode  = errors.New("the code belongs to another zone")
+	ErrUsedCode     = errors.New("the code was already used and is finished")
+	ErrExpiredCode  = errors.New("the code is out of date")
+	ErrRevokedCode  = errors.New("the code was cancelled by the seller")
+	ErrOtherDevice  = errors.New("the code is in use on another device; moving it must be confirmed")
+	ErrCodeTooLong  = errors.New("the code is too long")
+	ErrNoSuchPlan   = errors.New("no such plan")
+	ErrCodeConflict = errors.New("the code is already known, or looks like another one when typed")
+)
