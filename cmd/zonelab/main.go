@@ -1,0 +1,294 @@
+// Command zonelab runs a whole hotspot zone on one machine: phones, a gateway
+// with the real daemon, and an internet. Everything it does lives in
+// internal/lab; here are only its flags and what it prints.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"sort"
+	"strings"
+	"syscall"
+
+	"zonegate/internal/lab"
+)
+
+const usage = `zonelab runs a whole hotspot zone on this machine.
+
+  zonelab up [--phones N] [--detach] [--json] [--name NAME]
+                              build the zone; Ctrl-C takes it down
+  zonelab exec HOST -- CMD    run a command at phone1, phone2, gateway or internet
+  zonelab status              tell what runs
+  zonelab down                take the zone down
+  zonelab bench               measure what the gateway promises
+
+Run a command with --help for its flags.
+`
+
+func main() {
+	lab.RunHelper()
+	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
+}
+
+func run(args []string, stdout, stderr io.Writer) int {
+	commands := map[string]func([]string, io.Writer, io.Writer) error{
+		"up": up, "exec": execute, "down": down, "status": status,
+	}
+	if len(args) == 0 {
+		fmt.Fprint(stderr, usage)
+		return 2
+	}
+	if args[0] == "help" || args[0] == "--help" || args[0] == "-h" {
+		fmt.Fprint(stdout, usage)
+		return 0
+	}
+	command, ok := commands[args[0]]
+	if !ok {
+		fmt.Fprintf(stderr, "zonelab: no command %q\n\n%s", args[0], usage)
+		return 2
+	}
+	err := command(args[1:], stdout, stderr)
+	var code exitCode
+	switch {
+	case err == nil:
+		return 0
+	case errors.Is(err, flag.ErrHelp):
+		return 0
+	case errors.As(err, &code):
+		return int(code)
+	}
+	fmt.Fprintln(stderr, "zonelab:", err)
+	return 1
+}
+
+// exitCode is the end of a process that already said what was wrong.
+type exitCode int
+
+func (c exitCode) Error() string { return fmt.Sprintf("exit status %d", int(c)) }
+
+func newFlags(name string, stderr io.Writer) (*flag.FlagSet, *string) {
+	f := flag.NewFlagSet("zonelab "+name, flag.ContinueOnError)
+	f.SetOutput(stderr)
+	return f, f.String("name", lab.DefaultName, "name of the lab, and prefix of its network namespaces")
+}
+
+// parse refuses arguments that are no flags.
+func parse(f *flag.FlagSet, args []string) error {
+	if err := f.Parse(args); err != nil {
+		return asUsage(err)
+	}
+	if f.NArg() > 0 {
+		return fmt.Errorf("unexpected argument %q", f.Arg(0))
+	}
+	return nil
+}
+
+// asUsage keeps the flag package's own message as the only one.
+func asUsage(err error) error {
+	if errors.Is(err, flag.ErrHelp) {
+		return err
+	}
+	return exitCode(2)
+}
+
+func up(args []string, stdout, stderr io.Writer) error {
+	f, name := newFlags("up", stderr)
+	opts := lab.Options{Daemon: true}
+	f.IntVar(&opts.Phones, "phones", 2, "number of phones")
+	f.StringVar(&opts.LinkDown, "link-down", "100M", "the uplink's download rate")
+	f.StringVar(&opts.LinkUp, "link-up", "100M", "the uplink's upload rate")
+	f.StringVar(&opts.Zonegate, "zonegate", "", "the gateway's program (default: beside zonelab)")
+	f.IntVar(&opts.BrowserPort, "browser-port", 8477, "port on 127.0.0.1 for your browser, or the next free one; 0 for none")
+	noDaemon := f.Bool("no-daemon", false, "only the network, no gateway daemon")
+	detach := f.Bool("detach", false, "return when the zone is ready and leave it running")
+	asJSON := f.Bool("json", false, "describe the zone as one JSON object on one line")
+	if err := parse(f, args); err != nil {
+		return err
+	}
+	opts.Name, opts.Daemon = *name, !*noDaemon
+	if *detach {
+		info, err := lab.Detach(opts.Name, opts.BrowserPort, withoutDetach(args))
+		if err != nil {
+			return err
+		}
+		return describe(stdout, info, *asJSON, opts, true)
+	}
+	if !lab.Privileged() {
+		return rerun(opts.BrowserPort, append([]string{"up"}, args...))
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	defer stop()
+	l, err := lab.Up(ctx, opts)
+	if err != nil {
+		return err
+	}
+	if err := describe(stdout, l.Info, *asJSON, opts, false); err != nil {
+		return errors.Join(err, l.Close())
+	}
+	<-ctx.Done()
+	return l.Close()
+}
+
+func withoutDetach(args []string) []string {
+	var out []string
+	for _, a := range args {
+		if a != "--detach" && a != "-detach" && !strings.HasPrefix(strings.TrimPrefix(a, "-"), "-detach=") {
+			out = append(out, a)
+		}
+	}
+	return out
+}
+
+// rerun starts the same command again where it may build a lab.
+func rerun(browserPort int, args []string) error {
+	code, err := lab.Rerun(browserPort, args)
+	if err != nil {
+		return err
+	}
+	if code != 0 {
+		return exitCode(code)
+	}
+	return nil
+}
+
+func execute(args []string, _, stderr io.Writer) error {
+	f, name := newFlags("exec HOST -- CMD", stderr)
+	if err := f.Parse(args); err != nil {
+		return asUsage(err)
+	}
+	rest := f.Args()
+	if len(rest) < 1 {
+		return errors.New("usage: zonelab exec [--name NAME] HOST -- CMD [ARG...]")
+	}
+	host, argv := rest[0], rest[1:]
+	// Flags may also stand between the host and the dashes.
+	if len(argv) > 0 && strings.HasPrefix(argv[0], "-") && argv[0] != "--" {
+		if err := f.Parse(argv); err != nil {
+			return asUsage(err)
+		}
+		argv = f.Args()
+	} else if len(argv) > 0 && argv[0] == "--" {
+		argv = argv[1:]
+	}
+	if len(argv) == 0 {
+		return errors.New("usage: zonelab exec [--name NAME] HOST -- CMD [ARG...]")
+	}
+	return lab.Exec(*name, host, argv)
+}
+
+func down(args []string, stdout, stderr io.Writer) error {
+	f, name := newFlags("down", stderr)
+	if err := parse(f, args); err != nil {
+		return err
+	}
+	if err := lab.Down(*name); err != nil {
+		return err
+	}
+	fmt.Fprintf(stdout, "lab %s is down\n", *name)
+	return nil
+}
+
+func status(args []string, stdout, stderr io.Writer) error {
+	f, name := newFlags("status", stderr)
+	asJSON := f.Bool("json", false, "as one JSON object on one line")
+	if err := parse(f, args); err != nil {
+		return err
+	}
+	st, err := lab.Find(*name)
+	if err != nil {
+		return err
+	}
+	if *asJSON {
+		return json.NewEncoder(stdout).Encode(st)
+	}
+	word := "runs"
+	switch {
+	case !st.Running:
+		word = "has crashed (zonelab down cleans up)"
+	case !st.Ready:
+		word = "is starting"
+	}
+	fmt.Fprintf(stdout, "lab %s %s (pid %d)\n", st.Name, word, st.PID)
+	for _, name := range sortedKeys(st.Alive) {
+		word := "runs"
+		if !st.Alive[name] {
+			word = "has ended"
+		}
+		fmt.Fprintf(stdout, "  %-12s %s\n", name, word)
+	}
+	if st.Info.Browser != "" {
+		fmt.Fprintf(stdout, "browser: %s\n", st.Info.Browser)
+	}
+	return nil
+}
+
+func describe(w io.Writer, info lab.Info, asJSON bool, opts lab.Options, detached bool) error {
+	if asJSON {
+		return json.NewEncoder(w).Encode(info)
+	}
+	var b strings.Builder
+	suffix := ""
+	if opts.Name != lab.DefaultName {
+		suffix = " --name " + opts.Name
+	}
+	fmt.Fprintf(&b, "The zone is up.\n\n")
+	if info.Portal != "" {
+		fmt.Fprintf(&b, "Portal, as a phone sees it:  %s\n", info.Portal)
+	}
+	if info.Browser != "" {
+		front := strings.TrimSuffix(strings.TrimPrefix(info.Browser, "http://"), "/")
+		fmt.Fprintf(&b, "Your browser as phone1:      %s   (the portal)\n", info.Browser)
+		fmt.Fprintf(&b, "                             %sinternet   (any page of the internet)\n", info.Browser)
+		fmt.Fprintf(&b, "  or with everything in it:  chromium --proxy-server=%s --proxy-bypass-list='<-loopback>'\n", front)
+	}
+	if len(info.Vouchers) > 0 {
+		names := make(map[string]string)
+		for _, p := range info.Plans {
+			names[p.ID] = p.Name
+		}
+		fmt.Fprintf(&b, "\nVouchers:\n")
+		plan := ""
+		for _, v := range info.Vouchers {
+			if v.Plan != plan {
+				plan = v.Plan
+				fmt.Fprintf(&b, "  %s (%s)\n", names[plan], plan)
+			}
+			fmt.Fprintf(&b, "    %s\n", v.Code)
+		}
+	}
+	fmt.Fprintf(&b, "\nHosts:\n")
+	for _, name := range sortedKeys(info.Hosts) {
+		h := info.Hosts[name]
+		fmt.Fprintf(&b, "  %-10s %-15s %-22s %s  netns %s\n", name, h.IPv4, h.IPv6, h.MAC, h.Netns)
+	}
+	fmt.Fprintf(&b, "\nTry:  zonelab exec%s phone1 -- curl -i http://example.com/\n", suffix)
+	if info.Portal != "" && len(info.Vouchers) > 0 {
+		fmt.Fprintf(&b, "      zonelab exec%s phone1 -- curl -d code=%s %svoucher\n", suffix, info.Vouchers[0].Code, info.Portal)
+	}
+	fmt.Fprintf(&b, "\nLogs:\n")
+	for _, name := range sortedKeys(info.Logs) {
+		fmt.Fprintf(&b, "  %s\n", info.Logs[name])
+	}
+	if detached {
+		fmt.Fprintf(&b, "\nIt runs on in the background. Take it down with:  zonelab down%s\n", suffix)
+	} else {
+		fmt.Fprintf(&b, "\nCtrl-C takes it down.\n")
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+func sortedKeys[V any](m map[string]V) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	sort.Strings(keys)
+	return keys
+}

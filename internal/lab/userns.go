@@ -1,0 +1,98 @@
+package lab
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"strconv"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// userNSVar holds, inside a lab's user namespace, the user's id outside it.
+const userNSVar = "ZONELAB_UID"
+
+// outsideUID is the user who runs the lab, seen from outside any namespace of
+// the lab.
+func outsideUID() int {
+	if v, err := strconv.Atoi(os.Getenv(userNSVar)); err == nil && os.Getuid() == 0 {
+		return v
+	}
+	return os.Getuid()
+}
+
+// Privileged reports whether this process may build a lab: as root, or inside
+// a user namespace made by Privilege.
+func Privileged() bool { return os.Geteuid() == 0 }
+
+// frontVar holds the number of an inherited listener for the browser: inside
+// the user namespace there is no way back to the network outside it.
+const frontVar = "ZONELAB_FRONT_FD"
+
+// Privilege changes cmd so that it starts inside a new user namespace (with
+// mounts and a network of its own), where it may build a lab without root. As
+// root it changes nothing.
+func Privilege(cmd *exec.Cmd) {
+	if Privileged() {
+		return
+	}
+	if cmd.SysProcAttr == nil {
+		cmd.SysProcAttr = new(syscall.SysProcAttr)
+	}
+	a := cmd.SysProcAttr
+	a.Cloneflags |= unix.CLONE_NEWUSER | unix.CLONE_NEWNS | unix.CLONE_NEWNET
+	a.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}}
+	a.GidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}}
+	if cmd.Env == nil {
+		cmd.Env = os.Environ()
+	}
+	cmd.Env = append(cmd.Env, userNSVar+"="+strconv.Itoa(os.Getuid()))
+}
+
+// inUserNS reports whether this process lives in a lab's user namespace.
+func inUserNS() bool { return os.Getenv(userNSVar) != "" && os.Getuid() == 0 && outsideUID() != 0 }
+
+// ownMounts keeps the mounts of a lab in a user namespace to itself.
+func ownMounts() error {
+	if err := unix.Mount("", "/", "", unix.MS_PRIVATE|unix.MS_REC, ""); err != nil {
+		return fmt.Errorf("separating mounts: %w", err)
+	}
+	return nil
+}
+
+// passFront gives cmd a listener for the browser, where it cannot make one.
+// The caller closes what it returns once cmd has started.
+func passFront(cmd *exec.Cmd, port int) (*os.File, error) {
+	if Privileged() || port <= 0 {
+		return nil, nil
+	}
+	ln, err := listenNear(port)
+	if err != nil {
+		return nil, err
+	}
+	defer ln.Close()
+	file, err := ln.(*net.TCPListener).File()
+	if err != nil {
+		return nil, fmt.Errorf("listening for the browser: %w", err)
+	}
+	cmd.ExtraFiles = append(cmd.ExtraFiles, file)
+	cmd.Env = append(cmd.Env, frontVar+"="+strconv.Itoa(2+len(cmd.ExtraFiles)))
+	return file, nil
+}
+
+// listenFront returns the inherited listener, or makes one.
+func listenFront(port int) (net.Listener, error) {
+	fd, err := strconv.Atoi(os.Getenv(frontVar))
+	if err != nil {
+		return listenNear(port)
+	}
+	file := os.NewFile(uintptr(fd), "front")
+	defer file.Close()
+	ln, err := net.FileListener(file)
+	if err != nil {
+		return nil, fmt.Errorf("listening for the browser: %w", err)
+	}
+	return ln, nil
+}
