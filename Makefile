@@ -1,0 +1,80 @@
+# zonegate's commands. `make help` lists them; README.md says which two to try first.
+# Longer steps live in scripts/, so that each can be read and run by itself.
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+
+# Every Go command below runs with the same flags, so they share one build cache:
+# -trimpath keeps machine paths out, nomsgpack keeps 7 MB of a codec out of gin,
+# and the version is stamped below instead of read from git by the Go command.
+export GOFLAGS := -trimpath -tags=nomsgpack -buildvcs=false
+export CGO_ENABLED := 0
+
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+export LDFLAGS := -s -w -X main.version=$(VERSION)
+
+# Tests and the lab need root for network namespaces; a developer is asked once.
+SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo -E)
+
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.1.4
+TEMPL       := github.com/a-h/templ/cmd/templ@v0.3.977
+
+# Packages whose tests make network namespaces or mounts: run once, one at a time, as root.
+ROOTED := ^zonegate/(cmd|internal/lab|shaper/kernel)(/|$$)
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
+
+deps: ## install the Debian packages that tests and lab need, if missing
+	@scripts/deps.sh
+
+build: ## build every program for this machine into build/
+	@for d in cmd/*/; do p=$$(basename $$d); echo "building build/$$p"; \
+		go build -ldflags '$(LDFLAGS)' -o build/$$p ./cmd/$$p || exit 1; done
+
+lab: deps build ## run a whole zone on this machine: phones, gateway, internet (Ctrl-C ends it)
+	@$(SUDO) build/zonelab up
+
+bench: deps build ## measure the data path, the store and the portal in the lab
+	@$(SUDO) build/zonelab bench
+
+test: ## everything that must pass: lint, unit, kernel, cross, size (installs what it needs)
+	@rm -f build/test-totals
+	@$(MAKE) --no-print-directory deps lint unit kernel cross size
+	@scripts/totals.sh
+
+unit: build/runtests ## tests that need no root, twice, shuffled, with the race detector
+	@CGO_ENABLED=1 build/runtests -name unit -- -race -shuffle=on -count=2 \
+		$$(go list ./... | grep -vE '$(ROOTED)')
+
+kernel: build/runtests ## tests against the running kernel, in network namespaces, as root
+	@CGO_ENABLED=1 build/runtests -name kernel -- -race -count=1 -p 1 $(if $(SUDO),-exec '$(SUDO)') \
+		$$(go list ./... | grep -E '$(ROOTED)')
+
+cross: build/runtests ## build for every router, compile all tests for it, run some as mips and arm
+	@scripts/cross.sh
+
+size: ## size of the router's binary by package; fails above the ceiling
+	@scripts/size.sh
+
+lint: ## gofmt, go vet, generated pages up to date, staticcheck
+	@scripts/lint.sh "$(STATICCHECK)" "$(TEMPL)"
+
+generate: ## regenerate web/ from its .templ files
+	@cd web && go run $(TEMPL) generate
+
+fuzz: ## run every fuzz test for FUZZTIME (30s) each
+	@scripts/fuzz.sh $(or $(FUZZTIME),30s)
+
+vuln: ## look our dependencies up in the Go vulnerability database (needs the internet)
+	@go run $(GOVULNCHECK) ./... || { echo >&2 "vuln: failed. If the database could not be reached, nothing was checked: run it where it can be."; exit 1; }
+
+clean: ## remove build/
+	rm -rf build
+
+# Built for this machine even while a script builds for others.
+build/runtests: scripts/runtests/main.go
+	@go build -o $@ ./scripts/runtests
+
+.PHONY: help deps build lab bench test unit kernel cross size lint generate fuzz vuln clean

@@ -1,0 +1,42 @@
+#!/bin/sh
+# Builds the router's program for every target, compiles every package and its tests for them,
+# and runs the tests of the plain-computation packages as big- and little-endian 32-bit MIPS and as ARM.
+# qemu-user cannot do netlink, so nothing that talks to the kernel's network is run here.
+# Called by the Makefile, which sets GOFLAGS, CGO_ENABLED and LDFLAGS.
+set -eu
+
+# GOARCH, then the variable that picks the variant: the soft-float MIPS of cheap routers,
+# ARMv5 (RouterOS containers on hEX refresh, kirkwood), ARMv7 (ipq40xx), 64-bit ARM and x86.
+targets='mips:GOMIPS=softfloat mipsle:GOMIPS=softfloat arm:GOARM=5 arm:GOARM=7 arm64:GOARM64=v8.0 amd64:GOAMD64=v1'
+
+# These run on a server or on a developer's machine, never on a router.
+router=$(go list ./... | grep -vE '^zonegate/(hub|cmd/zonehub)(/|$)')
+
+export GOOS=linux
+for t in $targets; do
+	variant=${t#*:}
+	export GOARCH="${t%%:*}" "${variant?}"
+	out=build/linux-$GOARCH-${variant#*=}
+	go build -ldflags "$LDFLAGS" -o "$out/zonegate" ./cmd/zonegate
+	# -export compiles each package and its tests without linking them.
+	go list -export -test -f '{{""}}' $router
+	printf 'cross: %-20s %9d bytes, all tests compile\n' "${out#build/}" "$(stat -c %s "$out/zonegate")"
+done
+
+# An emulated program must not reach this machine's network. Without root, a user
+# namespace of its own gives it the right to leave it.
+alone='unshare --net'
+[ "$(id -u)" = 0 ] || alone='unshare --map-root-user --net'
+
+# Tests named TestRule read the source tree and say nothing about a processor.
+run() { # GOARCH variant emulator
+	export GOARCH="$1" "${2?}"
+	echo "cross: tests as $1 ($2)"
+	emulate="$alone $(command -v "$3-static" || command -v "$3")"
+	build/runtests -name "$1" -- -exec "$emulate" -vet=off -count=1 -skip '^TestRule' \
+		. ./internal/disk/... ./internal/journal/... ./internal/store/... ./shaper
+	build/runtests -name "$1" -- -exec "$emulate" -vet=off -count=1 -run '^TestEncode' ./shaper/kernel/nft
+}
+run mips GOMIPS=softfloat qemu-mips
+run mipsle GOMIPS=softfloat qemu-mipsel
+run arm GOARM=5 qemu-arm

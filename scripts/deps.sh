@@ -1,0 +1,65 @@
+#!/bin/sh
+# Installs the Debian packages that the tests and the lab need, only those that are missing.
+# Root, or CI=true, goes ahead; a person at a terminal is asked; anything else gets the command to run.
+set -eu
+
+packages='
+ca-certificates
+conntrack
+curl
+e2fsprogs
+ethtool
+gcc
+git
+iperf3
+iproute2
+libc6-dev
+nftables
+procps
+qemu-user-static
+tcpdump
+util-linux
+'
+# gcc and libc6-dev serve the race detector alone; zonegate itself is built without cgo.
+
+if ! command -v go >/dev/null; then
+	echo >&2 "deps: no Go found. Install Go 1.21 or later (it fetches the version that go.mod names) and put it in PATH."
+	exit 1
+fi
+
+if ! command -v dpkg-query >/dev/null; then
+	echo >&2 "deps: not a Debian system, nothing installed. These must be present:" $packages
+	exit 0
+fi
+
+missing=
+for p in $packages; do
+	case $(dpkg-query -W -f '${Status}' "$p" 2>/dev/null || true) in
+	*' installed') ;;
+	*) missing="$missing $p" ;;
+	esac
+done
+[ -n "$missing" ] || exit 0
+
+install="apt-get install -y --no-install-recommends$missing"
+sudo=
+if [ "$(id -u)" != 0 ]; then
+	sudo=sudo
+	if [ "${CI:-}" != true ]; then
+		if ! [ -t 0 ]; then
+			echo >&2 "deps: missing packages. Run: sudo $install"
+			exit 1
+		fi
+		printf 'Missing:%s\nInstall them with sudo? [y/N] ' "$missing"
+		read -r answer
+		case $answer in
+		[yY]*) ;;
+		*) exit 1 ;;
+		esac
+	fi
+fi
+
+echo "installing:$missing"
+$sudo apt-get update -q
+# iperf3 would otherwise ask whether to start a daemon.
+$sudo env DEBIAN_FRONTEND=noninteractive $install

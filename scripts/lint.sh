@@ -1,0 +1,29 @@
+#!/bin/sh
+# Usage: scripts/lint.sh STATICCHECK TEMPL (each a package@version for `go run`).
+# Checks what a reviewer should not have to: format, vet, generated pages, staticcheck.
+set -eu
+staticcheck=$1 templ=$2
+
+echo "lint: gofmt"
+unformatted=$(find . -name '*.go' -not -path './build/*' -print0 | xargs -0 gofmt -l)
+if [ -n "$unformatted" ]; then
+	echo >&2 "lint: run gofmt -w on:" $unformatted
+	exit 1
+fi
+
+echo "lint: go vet"
+go vet ./...
+
+if [ -n "$(find web -name '*.templ' 2>/dev/null)" ]; then
+	echo "lint: generated pages"
+	pages() { find web -name '*_templ.go' -exec sha256sum {} + | sort; }
+	before=$(pages)
+	(cd web && go run "$templ" generate >/dev/null)
+	if [ "$before" != "$(pages)" ]; then
+		echo >&2 "lint: the pages in web/ were out of date and are now regenerated: commit them"
+		exit 1
+	fi
+fi
+
+echo "lint: staticcheck"
+go run "$staticcheck" ./...
