@@ -19,7 +19,6 @@ const (
 	roleInside   = "lab-inside"   // run a program inside a host
 	roleInternet = "lab-internet" // web and name servers of the internet
 	roleBrowser  = "lab-browser"  // proxy inside phone1
-	roleTraffic  = "lab-traffic"  // traffic generators and counters
 )
 
 // RunHelper must be called before anything else by a program that uses the
@@ -37,8 +36,6 @@ func RunHelper() {
 		err = helperTask(runInternet)
 	case roleBrowser:
 		err = helperTask(func(ctx context.Context) error { return runBrowser(ctx, os.Args[2:]) })
-	case roleTraffic:
-		err = helperTask(func(ctx context.Context) error { return runTraffic(ctx, os.Args[2:]) })
 	default:
 		return
 	}
@@ -137,38 +134,44 @@ func (l *Lab) CommandContext(ctx context.Context, host, name string, args ...str
 		insideArgs(l.state.netnsPath(host), l.state.resolvPath(host), "", append([]string{name}, args...))...)
 }
 
+// Do runs f inside a host's network, on one thread that f must not leave. A
+// socket that f makes belongs to the host for ever.
+func (l *Lab) Do(host string, f func() error) error {
+	s, ok := l.spaces[host]
+	if !ok {
+		return fmt.Errorf("entering %s: no such host", host)
+	}
+	return s.do(f)
+}
+
 // Dial connects from a host. The address must be numeric.
 func (l *Lab) Dial(ctx context.Context, host, network, address string) (net.Conn, error) {
-	var d net.Dialer
-	return l.DialFrom(ctx, host, d, network, address)
+	return l.DialFrom(ctx, host, net.Dialer{}, network, address)
 }
 
 // DialFrom is Dial with the caller's dialer, for its local address.
-func (l *Lab) DialFrom(ctx context.Context, host string, d net.Dialer, network, address string) (net.Conn, error) {
-	s, ok := l.spaces[host]
-	if !ok {
-		return nil, fmt.Errorf("dialing from %s: no such host", host)
-	}
-	var conn net.Conn
-	err := s.do(func() error {
-		var err error
+func (l *Lab) DialFrom(ctx context.Context, host string, d net.Dialer, network, address string) (conn net.Conn, err error) {
+	err = l.Do(host, func() error {
 		conn, err = d.DialContext(ctx, network, address)
 		return err
 	})
 	return conn, err
 }
 
-// Listen listens at a host. The address must be numeric.
-func (l *Lab) Listen(host, network, address string) (net.Listener, error) {
-	s, ok := l.spaces[host]
-	if !ok {
-		return nil, fmt.Errorf("listening at %s: no such host", host)
-	}
-	var ln net.Listener
-	err := s.do(func() error {
-		var err error
+// Listen listens for connections at a host. The address must be numeric.
+func (l *Lab) Listen(host, network, address string) (ln net.Listener, err error) {
+	err = l.Do(host, func() error {
 		ln, err = net.Listen(network, address)
 		return err
 	})
 	return ln, err
+}
+
+// ListenPacket listens for packets at a host. The address must be numeric.
+func (l *Lab) ListenPacket(host, network, address string) (conn net.PacketConn, err error) {
+	err = l.Do(host, func() error {
+		conn, err = net.ListenPacket(network, address)
+		return err
+	})
+	return conn, err
 }

@@ -154,7 +154,7 @@ func (l *Lab) claim() error {
 		unix.CloseOnExec(fd)
 	}
 	if inUserNS() {
-		if err := ownMounts(); err != nil {
+		if err := settle(); err != nil {
 			return err
 		}
 	}
@@ -294,11 +294,6 @@ func (l *Lab) Close() error {
 	}
 	l.tasks.Wait()
 	l.state.Children = nil
-	if l.state.UserNS {
-		for _, s := range l.spaces {
-			errs = append(errs, s.remove())
-		}
-	}
 	return errors.Join(append(errs, l.state.cleanUp())...)
 }
 

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -81,6 +82,7 @@ func TestInternetAnswersNames(t *testing.T) {
 			if err != nil {
 				t.Fatalf("%s over %s: %v", name, network, err)
 			}
+			slices.Sort(got)
 			if strings.Join(got, " ") != want {
 				t.Errorf("%s over %s: got %v, want %s", name, network, got, want)
 			}
@@ -229,6 +231,23 @@ func TestBrowserIsPhone1(t *testing.T) {
 			t.Errorf("internet saw %q, want phone1's %s", got, l.Info.Hosts["phone1"].IPv6)
 		}
 	})
+}
+
+func TestCrowdMembersHaveTheirOwnMACs(t *testing.T) {
+	l := up(t, lab.Options{Phones: 1, Crowd: 300})
+	for _, i := range []int{0, 255, 299} {
+		c := lab.Member(i)
+		conn, err := l.DialFrom(t.Context(), "crowd", net.Dialer{
+			Timeout: 5 * time.Second, LocalAddr: &net.TCPAddr{IP: c.IPv4.AsSlice()}}, "tcp", "198.51.100.10:80")
+		if err != nil {
+			t.Fatal(err)
+		}
+		conn.Close()
+		// The bridge learnt the address from the frame itself.
+		if fdb := output(t, l, "gateway", "bridge", "fdb", "show", "br", "br-lan"); !strings.Contains(fdb, c.MAC.String()) {
+			t.Errorf("member %d: no %s in\n%s", i, c.MAC, fdb)
+		}
+	}
 }
 
 func TestCommandRunsAtHost(t *testing.T) {

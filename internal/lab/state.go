@@ -185,10 +185,14 @@ func (s *state) cleanUp() error {
 	for _, p := range s.Children {
 		errs = append(errs, p.end(2*time.Second))
 	}
-	if !s.UserNS { // otherwise the mounts went with the keeper
-		for _, host := range s.Hosts {
-			errs = append(errs, space{path: s.netnsPath(host)}.remove())
+	for _, host := range s.Hosts {
+		if s.UserNS {
+			// The mounts went with the keeper, except in a process that shares
+			// its mounts.
+			_ = unix.Unmount(s.netnsPath(host), unix.MNT_DETACH)
+			continue
 		}
+		errs = append(errs, space{path: s.netnsPath(host)}.remove())
 	}
 	for _, dir := range s.EtcNetns {
 		errs = append(errs, os.RemoveAll(dir))

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"syscall"
 
+	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
 
@@ -54,12 +55,17 @@ func Privilege(cmd *exec.Cmd) {
 // inUserNS reports whether this process lives in a lab's user namespace.
 func inUserNS() bool { return os.Getenv(userNSVar) != "" && os.Getuid() == 0 && outsideUID() != 0 }
 
-// ownMounts keeps the mounts of a lab in a user namespace to itself.
-func ownMounts() error {
+// settle prepares a process that just came into a lab's user namespace: its
+// mounts stay its own, and its loopback works.
+func settle() error {
 	if err := unix.Mount("", "/", "", unix.MS_PRIVATE|unix.MS_REC, ""); err != nil {
 		return fmt.Errorf("separating mounts: %w", err)
 	}
-	return nil
+	lo, err := netlink.LinkByName("lo")
+	if err != nil {
+		return fmt.Errorf("finding lo: %w", err)
+	}
+	return netlink.LinkSetUp(lo)
 }
 
 // passFront gives cmd a listener for the browser, where it cannot make one.
