@@ -181,15 +181,7 @@ func attrs(b []byte, f func(typ uint16, v []byte) error) error {
 	return nil
 }
 
-// get8, get32, get64 and getString read attribute values in network order.
-
-func get8(v []byte, to *uint8) error {
-	if len(v) < 1 {
-		return fmt.Errorf("%w: number of %d bytes", errMalformed, len(v))
-	}
-	*to = v[0]
-	return nil
-}
+// get32, get64 and getString read attribute values in network order.
 
 func get32(v []byte, to *uint32) error {
 	if len(v) < 4 {

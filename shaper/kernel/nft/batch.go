@@ -53,6 +53,11 @@ const (
 
 	elemIntervalEnd = 0x1
 
+	ctGet       = 1
+	ctDelete    = 2
+	ctaMark     = 8
+	ctaMarkMask = 21
+
 	quotaInv      = 0x1
 	quotaDepleted = 0x2
 
@@ -75,9 +80,15 @@ type op struct {
 	off         int
 	what        string
 	table, name string
+	first       int // of the elements in it, as the caller counts; -1 if none
 }
 
-func (o op) String() string { return o.what + " " + o.table + " " + o.name }
+func (o op) String() string {
+	if o.name == "" {
+		return o.what + " " + o.table
+	}
+	return o.what + " " + o.table + " " + o.name
+}
 
 // Len is the number of messages in the batch.
 func (b *Batch) Len() int { return len(b.ops) }
@@ -103,7 +114,7 @@ func (b *Batch) add(what, table, name string, typ, flags uint16, body func(w *bu
 	start := b.buf.message(subsysNFT<<8|typ, flagRequest|flags, familyInet, 0)
 	body(&b.buf)
 	b.buf.endMessage(start)
-	b.ops = append(b.ops, op{off: start, what: what, table: table, name: name})
+	b.ops = append(b.ops, op{off: start, what: what, table: table, name: name, first: -1})
 }
 
 // AddTable adds a table; one that exists gets the flags. With [Owner], the
@@ -337,6 +348,7 @@ func (b *Batch) elements(what string, s *Set, typ, flags uint16, elems []Element
 	}
 	adding := typ == msgNewSetElem
 	for i := 0; i < len(elems); {
+		first := i
 		b.add(what, s.Table, s.Name, typ, flags, func(w *buffer) {
 			w.str(1, s.Table)
 			w.str(2, s.Name)
@@ -350,6 +362,9 @@ func (b *Batch) elements(what string, s *Set, typ, flags uint16, elems []Element
 		})
 		if b.buf.err != nil {
 			return
+		}
+		if !s.Interval || s.concat() { // else there are two entries per element
+			b.ops[len(b.ops)-1].first = first
 		}
 	}
 }
@@ -508,15 +523,15 @@ type Failure struct {
 	Err error
 	// Message is the kernel's own explanation, often empty.
 	Message string
-	// Element is the place of the refused element in its message, -1 if not
-	// known (the kernel does not always say).
+	// Element is the place of the refused element among those of the call, -1
+	// if not known (the kernel does not always say).
 	Element int
 }
 
 func (f Failure) Error() string {
 	s := f.Op + ": " + f.Err.Error()
 	if f.Element >= 0 {
-		s = fmt.Sprintf("%s (element %d of the message)", s, f.Element)
+		s = fmt.Sprintf("%s (element %d)", s, f.Element)
 	}
 	if f.Message != "" {
 		s += " (" + f.Message + ")"

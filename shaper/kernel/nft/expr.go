@@ -1,6 +1,7 @@
 package nft
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"time"
@@ -339,12 +340,11 @@ func Counter() Expr {
 
 // Flags of Fib: what is looked up.
 const (
-	FibSaddr   uint32 = 1
-	FibDaddr   uint32 = 2
-	FibMark    uint32 = 4
-	FibIIF     uint32 = 8
-	FibOIF     uint32 = 16
-	FibPresent uint32 = 32 // the result is one byte: is there a route?
+	FibSaddr uint32 = 1
+	FibDaddr uint32 = 2
+	FibMark  uint32 = 4
+	FibIIF   uint32 = 8
+	FibOIF   uint32 = 16
 )
 
 // Fib loads the interface of the route for an address:
@@ -388,6 +388,10 @@ func dynset(op uint32, set string, r Reg, timeout time.Duration, each []Expr) Ex
 				return
 			}
 			// An Expr is a list entry; the attribute here holds its content.
+			if align4(int(binary.NativeEndian.Uint16(e.b))) != len(e.b) {
+				w.fail(fmt.Errorf("several expressions per element of %s", set))
+				return
+			}
 			start := w.nest(7)
 			w.b = append(w.b, e.b[4:]...)
 			w.end(start)

@@ -154,7 +154,6 @@ func CTOriginal() Expr { return Seq(CT(CTKeyDirection, R1), Cmp(Eq, R1, []byte{0
 func CTReply() Expr { return Seq(CT(CTKeyDirection, R1), Cmp(Eq, R1, []byte{1})) }
 
 // Spoofed matches packets whose source address is not routed to the interface
-// that they came from: fib saddr . iif oif missing. IPv4 and IPv6.
-func Spoofed() Expr {
-	return Seq(Fib(FibSaddr|FibIIF|FibPresent, R1), Cmp(Eq, R1, []byte{0}))
-}
+// that they came from, IPv4 and IPv6: fib saddr . iif oif 0. That is what nft
+// calls missing, whose one-byte result some big-endian kernels store amiss.
+func Spoofed() Expr { return Seq(Fib(FibSaddr|FibIIF, R1), Cmp(Eq, R1, Host32(0))) }
