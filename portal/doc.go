@@ -1,0 +1,11 @@
+// Package portal is what a customer's browser talks to: the pages where a
+// voucher is typed, what is left is seen and a plan is moved to another phone,
+// the answers to the probes with which phones look for a portal, and the API
+// of RFC 8908. It turns requests into calls of the Gate and decides nothing
+// about plans, grants or sessions; the pages themselves are in package web.
+//
+// A customer is known by the address that a request comes from and, for a plan
+// that is elsewhere, by a token in the URL. There are no cookies and no
+// scripts: the small browsers that phones open for a portal forget the former
+// and break the latter.
+package portal
