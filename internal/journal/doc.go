@@ -9,6 +9,7 @@
 //	snapshot-<sequence, 20 digits>.snap       snapshots, see snapshot.go
 //	journal.lock                              held by the one owner
 //	journal.reserve                           space given up when the disk is full
+//	journal.new                               a segment being made
 //
 // # What is guaranteed
 //
