@@ -459,10 +459,14 @@ func milliseconds(d time.Duration) uint64 {
 }
 
 // AddQuota adds a quota object with a limit and what is consumed of it
-// already, in bytes. With over it matches packets beyond the limit. EEXIST if
+// already (at most the limit), in bytes. With over it matches packets beyond the limit. EEXIST if
 // the name is taken: a quota is never changed in place, because a depleted one
 // counts what it matches.
 func (b *Batch) AddQuota(table, name string, limit, consumed uint64, over bool) {
+	if consumed > limit {
+		b.buf.fail(fmt.Errorf("encoding quota %s %s: %d bytes consumed of %d", table, name, consumed, limit))
+		return
+	}
 	b.object("add quota", table, name, ObjQuota, func(w *buffer) {
 		var flags uint32
 		if over {

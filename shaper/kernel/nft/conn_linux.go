@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -27,9 +28,10 @@ const (
 
 // A socket is a NETLINK_NETFILTER socket in a network namespace.
 type socket struct {
-	nl  *netlink.Conn
-	raw syscall.RawConn
-	buf []byte
+	nl     *netlink.Conn
+	raw    syscall.RawConn
+	buf    []byte
+	closed atomic.Bool
 }
 
 func openSocket(receive int) (*socket, error) {
@@ -63,6 +65,22 @@ func (s *socket) setBuffer(force, plain, bytes int) {
 	})
 }
 
+func (s *socket) close() error {
+	s.closed.Store(true)
+	return s.nl.Close()
+}
+
+// setDeadline bounds the waiting of what follows; zero means no bound.
+func (s *socket) setDeadline(t time.Time) error { return s.orClosed(s.nl.SetDeadline(t)) }
+
+// orClosed makes os.ErrClosed of whatever a closed socket says.
+func (s *socket) orClosed(err error) error {
+	if err != nil && s.closed.Load() {
+		return os.ErrClosed
+	}
+	return err
+}
+
 // send sends one datagram. The kernel has done the work when it returns.
 func (s *socket) send(parts ...[]byte) error {
 	var serr error
@@ -75,7 +93,7 @@ func (s *socket) send(parts ...[]byte) error {
 		}
 	})
 	if err != nil {
-		return err
+		return s.orClosed(err)
 	}
 	return os.NewSyscallError("sendmsg", serr)
 }
@@ -99,7 +117,7 @@ func (s *socket) receive(wait bool) ([]byte, error) {
 			}
 		})
 		if err != nil {
-			return nil, err
+			return nil, s.orClosed(err)
 		}
 		if rerr != nil {
 			return nil, os.NewSyscallError("recvmsg", rerr)
@@ -155,8 +173,9 @@ func (c *Conn) probe() error {
 	return err
 }
 
-// Close ends the connection and interrupts a call that waits.
-func (c *Conn) Close() error { return c.s.nl.Close() }
+// Close ends the connection and interrupts a call that waits. Later calls
+// return os.ErrClosed.
+func (c *Conn) Close() error { return c.s.close() }
 
 // Port is the connection's netlink port: the owner of the tables that it adds
 // with [Owner], and the Port of the events that it causes.
@@ -207,7 +226,7 @@ func (c *Conn) commit(b *Batch, apply bool) error {
 	}
 
 	c.growSendBuffer(len(begin.b) + len(b.buf.b) + len(end.b))
-	if err := c.s.nl.SetDeadline(time.Now().Add(replyTimeout)); err != nil {
+	if err := c.s.setDeadline(time.Now().Add(replyTimeout)); err != nil {
 		return fmt.Errorf("committing nftables batch: %w", err)
 	}
 	if err := c.s.send(parts...); err != nil {
@@ -325,7 +344,7 @@ func (c *Conn) lockedRequest(typ, flags uint16, family uint8, body func(w *buffe
 	}
 	c.seq++
 	setSeq(w.b, c.seq)
-	if err := c.s.nl.SetDeadline(time.Now().Add(replyTimeout)); err != nil {
+	if err := c.s.setDeadline(time.Now().Add(replyTimeout)); err != nil {
 		return err
 	}
 	if err := c.s.send(w.b); err != nil {

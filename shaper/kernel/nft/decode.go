@@ -284,8 +284,9 @@ const (
 	TableAdded EventKind = iota + 1
 	// TableDeleted: Table is gone.
 	TableDeleted
-	// QuotaDepleted: Quota, in Table, has run out. Sent once per object. The
-	// kernel does not say of which family the table is.
+	// QuotaDepleted: packets have used up Quota, in Table. Sent once per
+	// object, and not for one that was added with nothing left. The kernel does
+	// not say of which family the table is.
 	QuotaDepleted
 	// Generation: a batch was committed by anybody.
 	Generation
@@ -317,10 +318,10 @@ func decodeEvent(m message) (e Event, ok bool, err error) {
 		}
 		return e, err == nil, err
 	case subsysNFT<<8 | msgNewObj:
-		// Also sent when an object is added; only the packet path depletes.
+		// Also sent when somebody adds an object. The packet path has no port.
 		table, q, ok, err := decodeQuota(m)
 		e.Kind, e.Table, e.Quota = QuotaDepleted, table, q
-		return e, ok && q.Depleted, err
+		return e, ok && q.Depleted && m.port == 0, err
 	case subsysNFT<<8 | msgNewGen:
 		e.Kind = Generation
 		_, a, err := m.body()

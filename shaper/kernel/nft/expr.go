@@ -359,8 +359,9 @@ func Fib(flags uint32, to Reg) Expr {
 
 // AddToSet adds the key at r to a Dynamic set and leaves one that is there:
 // add @seen { ... timeout 10s }. A zero timeout means the set's. The optional
-// expression (a limit or counter) is kept per element and decides the match.
-// Without it, the rule goes on unless the set is full.
+// expression (a limit or counter) is kept per element and decides the match;
+// without it, and for elements that were added without it, the rule goes on
+// unless the set is full.
 func AddToSet(set string, r Reg, timeout time.Duration, each ...Expr) Expr {
 	return dynset(0, set, r, timeout, each)
 }

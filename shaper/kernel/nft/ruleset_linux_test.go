@@ -92,7 +92,7 @@ func everything() *Batch {
 	rule("gate", OIFName("wlan*"), NotIIFName("br-lan"), Drop())
 	rule("gate", NotOIFName("eth0"), Daddr(netip.MustParsePrefix("10.0.0.0/8")), Drop())
 	rule("gate", Saddr(netip.MustParsePrefix("fe80::/10")), Drop())
-	rule("gate", Daddr(netip.MustParsePrefix("192.0.2.1/32")), TCPDport(443), Reject(PortUnreachable))
+	rule("gate", Daddr(netip.MustParsePrefix("192.0.2.1/32")), TCPDport(443), Reject(HostUnreachable))
 	rule("gate", LoadIPv4Saddr(R1), Lookup("nets", R1), Drop())
 	rule("gate", LoadIPv6Saddr(R1), Lookup("nets6", R1), Drop())
 	rule("gate", Meta(MetaIIFName, R1), Lookup("lans", R1), Drop())

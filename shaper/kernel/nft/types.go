@@ -249,8 +249,8 @@ type Quota struct {
 	// Over makes the object match packets beyond the limit (nft "over"),
 	// otherwise it matches those within.
 	Over bool
-	// Depleted says that the kernel has sent the depletion event. A depleted
-	// object goes on counting what it matches.
+	// Depleted says that nothing is left. The object goes on counting what it
+	// matches, so raising its limit would charge for what it stopped.
 	Depleted bool
 }
 
