@@ -1,0 +1,271 @@
+package config_test
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/iotest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"zonegate/internal/config"
+)
+
+var update = flag.Bool("update", false, "rewrite the golden files")
+
+// TestWrong compares the messages about wrong files with golden ones.
+func TestWrong(t *testing.T) {
+	files, err := filepath.Glob("testdata/wrong/*.toml")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no wrong files: %v", err)
+	}
+	for _, file := range files {
+		name := filepath.Base(file)
+		t.Run(strings.TrimSuffix(name, ".toml"), func(t *testing.T) {
+			text, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			cfg, err := config.Parse(strings.NewReader(string(text)), name)
+			var wrong *config.Error
+			if !errors.As(err, &wrong) || cfg != nil {
+				t.Fatalf("got %v, %v, want an Error alone", cfg, err)
+			}
+			got := err.Error() + "\n"
+			golden := strings.TrimSuffix(file, ".toml") + ".golden"
+			if *update {
+				if err := os.WriteFile(golden, []byte(got), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(golden)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(string(want), got); diff != "" {
+				t.Errorf("messages (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func parse(t *testing.T, text string) *config.Config {
+	t.Helper()
+	cfg, err := config.Parse(strings.NewReader(text), "test.toml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cfg
+}
+
+// compare treats addresses as values.
+var compare = cmpopts.EquateComparable(netip.AddrPort{})
+
+func TestMinimal(t *testing.T) {
+	want := &config.Config{
+		DataDir:       "/etc/zonegate/data",
+		ControlSocket: "/var/run/zonegate.sock",
+		LogLevel:      slog.LevelInfo,
+		Zone:          config.Zone{Name: "Ma zone WiFi", ID: "zone-01", Language: "fr"},
+		Network: config.Network{
+			LAN: "br-lan", WAN: []string{"eth0"},
+			LinkDown: 10_000_000, LinkUp: 2_000_000, IsolateClients: true,
+		},
+		Portal:   config.Portal{Port: 2050},
+		DNS:      config.DNS{Port: 2053},
+		Vouchers: config.Vouchers{WrongPerDevice: 5},
+		Limits:   config.Limits{Checkpoint: time.Minute, IdleTimeout: 15 * time.Minute, Megabyte: 1_000_000},
+		Plans: []config.Plan{{
+			ID: "jour", Name: "1 jour", PriceFCFA: 200, Duration: 24 * time.Hour, DataLimit: 500_000_000,
+			CIRUp: 256_000, CIRDown: 256_000, MIRUp: 2_048_000, MIRDown: 2_048_000, DevicesMax: 1,
+		}},
+	}
+	if diff := cmp.Diff(want, parse(t, config.Minimal), compare); diff != "" {
+		t.Errorf("Minimal (-want +got):\n%s", diff)
+	}
+}
+
+func TestReference(t *testing.T) {
+	want := &config.Config{
+		DataDir:       "/etc/zonegate/data",
+		ControlSocket: "/var/run/zonegate.sock",
+		LogLevel:      slog.LevelInfo,
+		Zone:          config.Zone{Name: "Chez Awa", ID: "awa-01", Language: "fr", Contact: "+229 01 97 00 00 00"},
+		Network: config.Network{
+			LAN: "br-lan", WAN: []string{"eth0"},
+			LinkDown: 20_000_000, LinkUp: 5_000_000, IsolateClients: true,
+		},
+		Portal: config.Portal{
+			Port: 2050, Name: "portail.example.org",
+			TLSCert: "/etc/zonegate/portal.crt", TLSKey: "/etc/zonegate/portal.key",
+		},
+		DNS: config.DNS{Port: 2053, Upstream: []netip.AddrPort{
+			netip.MustParseAddrPort("9.9.9.9:53"), netip.MustParseAddrPort("1.1.1.1:53"),
+		}},
+		Garden:   config.Garden{Domains: []string{"example.org", "*.example.com"}},
+		Vouchers: config.Vouchers{WrongPerDevice: 5},
+		Limits:   config.Limits{Checkpoint: time.Minute, IdleTimeout: 15 * time.Minute, Megabyte: 1_000_000},
+		Plans: []config.Plan{{
+			ID: "jour", Name: "1 jour", PriceFCFA: 200, Duration: 24 * time.Hour, DataLimit: 500_000_000,
+			CIRUp: 512_000, CIRDown: 512_000, MIRUp: 2_048_000, MIRDown: 2_048_000, DevicesMax: 1,
+		}, {
+			ID: "essai", Name: "Essai", Duration: 30 * time.Minute,
+			CIRUp: 64_000, CIRDown: 256_000, MIRUp: 256_000, MIRDown: 1_024_000, DevicesMax: 1, Trial: true,
+		}},
+	}
+	if diff := cmp.Diff(want, parse(t, config.Reference), compare); diff != "" {
+		t.Errorf("Reference (-want +got):\n%s", diff)
+	}
+}
+
+// TestDetails holds what neither of the two texts shows.
+func TestDetails(t *testing.T) {
+	cfg := parse(t, `
+log_level = "debug"
+data_dir = "/srv//zonegate/"
+[zone]
+name = " Awa "
+id = "a"
+language = "en"
+[network]
+lan = "lan0"
+wan = ["wwan0", "eth0.2"]
+link_down = "1.5M"
+link_up = "640 k"
+isolate_clients = false
+[dns]
+upstream = ["::ffff:9.9.9.9", "2620:fe::fe", "9.9.9.9:53", "127.0.0.1"]
+[garden]
+domains = ["Pay.Example.ORG.", "pay.example.org"]
+[limits]
+megabyte = 1048576
+[[plan]]
+id = "heure"
+name = "1 h"
+price_fcfa = 100
+duration = "90m"
+data_limit_mb = 2
+time = "online"
+devices_max = 3
+mir_up_kbps = 128
+`)
+	if cfg.LogLevel != slog.LevelDebug || cfg.DataDir != "/srv/zonegate" || cfg.Zone.Name != "Awa" || cfg.Network.IsolateClients {
+		t.Errorf("got %+v", cfg)
+	}
+	if cfg.Network.LinkDown != 1_500_000 || cfg.Network.LinkUp != 640_000 {
+		t.Errorf("link is %d down, %d up", cfg.Network.LinkDown, cfg.Network.LinkUp)
+	}
+	if diff := cmp.Diff([]netip.AddrPort{
+		netip.MustParseAddrPort("9.9.9.9:53"),
+		netip.MustParseAddrPort("[2620:fe::fe]:53"),
+		netip.MustParseAddrPort("127.0.0.1:53"),
+	}, cfg.DNS.Upstream, compare); diff != "" {
+		t.Errorf("upstream (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([]string{"pay.example.org"}, cfg.Garden.Domains); diff != "" {
+		t.Errorf("garden (-want +got):\n%s", diff)
+	}
+	want := []config.Plan{{
+		ID: "heure", Name: "1 h", PriceFCFA: 100, Duration: 90 * time.Minute, DataLimit: 2 << 20,
+		MIRUp: 128_000, Online: true, DevicesMax: 3,
+	}}
+	if diff := cmp.Diff(want, cfg.Plans); diff != "" {
+		t.Errorf("plans (-want +got):\n%s", diff)
+	}
+}
+
+// TestRead checks that a failing reader is no problem of the content, and
+// that an endless one ends.
+func TestRead(t *testing.T) {
+	broken := errors.New("disk on fire")
+	var wrong *config.Error
+	if _, err := config.Parse(iotest.ErrReader(broken), "x"); !errors.Is(err, broken) || errors.As(err, &wrong) {
+		t.Errorf("got %v, want the reader's error", err)
+	}
+	_, err := config.Parse(endless{}, "x")
+	if !errors.As(err, &wrong) || !strings.Contains(err.Error(), "256 KB") {
+		t.Errorf("got %v, want the size refused", err)
+	}
+}
+
+// TestManyProblems checks that a file of nothing but problems, of every sort,
+// is still answered at once and with a bounded list.
+func TestManyProblems(t *testing.T) {
+	for _, line := range []string{"a%d = 1\n", "[[plan]]\nid = %d\n", "[t%d]\n", "[[plan]]\nPrice%d = 'x'\n", "[[plan]]#%d\n"} {
+		var b strings.Builder
+		for i := 0; b.Len() < 200_000; i++ {
+			fmt.Fprintf(&b, line, i)
+		}
+		var wrong *config.Error
+		if _, err := config.Parse(strings.NewReader(b.String()), "x"); !errors.As(err, &wrong) {
+			t.Fatalf("%q: got %v", line, err)
+		}
+		if n := len(wrong.Problems); n != 100 {
+			t.Errorf("%q: got %d problems, want the first 100", line, n)
+		}
+	}
+}
+
+// endless is a reader of comments without end.
+type endless struct{}
+
+func (endless) Read(p []byte) (int, error) {
+	for i := range p {
+		p[i] = '#'
+	}
+	return len(p), nil
+}
+
+// FuzzParse checks that no file makes Parse panic, hang, or return both or
+// none of its results, and that problems name places that exist.
+func FuzzParse(f *testing.F) {
+	files, err := filepath.Glob("testdata/wrong/*.toml")
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(string(text))
+	}
+	f.Add(config.Reference)
+	f.Add("plan = [{id = 1}, {id = 'a', b.c = 2}]")
+	f.Fuzz(func(t *testing.T, text string) {
+		cfg, err := config.Parse(strings.NewReader(text), "fuzz.toml")
+		if (cfg == nil) == (err == nil) {
+			t.Fatalf("got %v and %v", cfg, err)
+		}
+		var wrong *config.Error
+		if err != nil && !errors.As(err, &wrong) {
+			t.Fatalf("got a %T", err)
+		}
+		if wrong != nil {
+			if len(wrong.Problems) == 0 {
+				t.Fatal("an error without a problem")
+			}
+			lines := strings.Count(text, "\n") + 1
+			for _, p := range wrong.Problems {
+				if p.Line < 0 || p.Line > lines || p.Message == "" {
+					t.Fatalf("impossible problem %+v in %d lines", p, lines)
+				}
+			}
+			return
+		}
+		for _, p := range cfg.Plans {
+			if p.DevicesMax < 1 || p.Duration <= 0 || p.PriceFCFA < 0 || p.PriceFCFA == 0 && !p.Trial ||
+				p.MIRDown > 0 && p.CIRDown > p.MIRDown || p.MIRUp > 0 && p.CIRUp > p.MIRUp {
+				t.Fatalf("accepted %+v", p)
+			}
+		}
+	})
+}
