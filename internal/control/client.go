@@ -1,0 +1,217 @@
+package control
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"net/http"
+
+	"golang.org/x/sys/unix"
+)
+
+// A Client asks a daemon, or a Handler in its own process.
+type Client struct{ http *http.Client }
+
+// Dial returns a client of the daemon that serves the socket. When none does
+// it is ErrNoDaemon.
+func Dial(ctx context.Context, path string) (*Client, error) {
+	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
+		var d net.Dialer
+		return d.DialContext(ctx, "unix", path)
+	}
+	conn, err := dial(ctx, "", "")
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ECONNREFUSED) {
+		return nil, ErrNoDaemon
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reaching the daemon: %w", err)
+	}
+	conn.Close()
+	return &Client{&http.Client{Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}}}, nil
+}
+
+// Local returns a client of a Handler in this process.
+func Local(h *Handler) *Client {
+	return &Client{&http.Client{Transport: inProcess{h.HTTP()}}}
+}
+
+// inProcess answers requests without a socket.
+type inProcess struct{ handler http.Handler }
+
+func (t inProcess) RoundTrip(r *http.Request) (*http.Response, error) {
+	body, w := io.Pipe()
+	answer := &pipeWriter{pipe: w, header: http.Header{}, started: make(chan struct{})}
+	go func() {
+		defer func() {
+			if p := recover(); p != nil {
+				answer.WriteHeader(http.StatusInternalServerError)
+				w.CloseWithError(io.ErrUnexpectedEOF)
+				if p != http.ErrAbortHandler {
+					panic(p)
+				}
+				return
+			}
+			answer.WriteHeader(http.StatusOK)
+			w.Close()
+		}()
+		t.handler.ServeHTTP(answer, r)
+	}()
+	<-answer.started
+	return &http.Response{
+		Status: http.StatusText(answer.status), StatusCode: answer.status, Header: answer.header,
+		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, ContentLength: -1, Body: body, Request: r,
+	}, nil
+}
+
+type pipeWriter struct {
+	pipe    *io.PipeWriter
+	header  http.Header
+	status  int
+	started chan struct{}
+}
+
+func (w *pipeWriter) Header() http.Header { return w.header }
+
+func (w *pipeWriter) WriteHeader(status int) {
+	if w.status == 0 {
+		w.status = status
+		close(w.started)
+	}
+}
+
+func (w *pipeWriter) Write(p []byte) (int, error) {
+	w.WriteHeader(http.StatusOK)
+	return w.pipe.Write(p)
+}
+
+// do sends in (nothing for nil) and reads the answer into out.
+func (c *Client) do(ctx context.Context, method, path string, in, out any) error {
+	var body io.Reader
+	if in != nil {
+		raw, err := json.Marshal(in)
+		if err != nil {
+			return fmt.Errorf("encoding a request: %w", err)
+		}
+		body = bytes.NewReader(raw)
+	}
+	resp, err := c.send(ctx, method, path, body)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if err := json.NewDecoder(resp.Body).Decode(out); err != nil {
+		return fmt.Errorf("reading the daemon's answer: %w", err)
+	}
+	return nil
+}
+
+// send returns the answer, or the *Error in it.
+func (c *Client) send(ctx context.Context, method, path string, body io.Reader) (*http.Response, error) {
+	r, err := http.NewRequestWithContext(ctx, method, "http://zonegate"+path, body)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := c.http.Do(r)
+	if err != nil {
+		return nil, fmt.Errorf("asking the daemon: %w", err)
+	}
+	if resp.StatusCode == http.StatusOK {
+		return resp, nil
+	}
+	defer resp.Body.Close()
+	var e errorAnswer
+	raw, err := io.ReadAll(io.LimitReader(resp.Body, maxRequest))
+	if err == nil && json.Unmarshal(raw, &e) == nil && e.Error != nil {
+		return nil, e.Error
+	}
+	return nil, fmt.Errorf("asking the daemon: %s %s", path, resp.Status)
+}
+
+func ask[Out any](ctx context.Context, c *Client, method, path string, in any) (Out, error) {
+	var out Out
+	err := c.do(ctx, method, path, in, &out)
+	return out, err
+}
+
+// Status asks how the gateway is.
+func (c *Client) Status(ctx context.Context) (Status, error) {
+	return ask[Status](ctx, c, "GET", "/v1/status", nil)
+}
+
+// Plans asks for what is sold.
+func (c *Client) Plans(ctx context.Context) (Plans, error) {
+	return ask[Plans](ctx, c, "GET", "/v1/plans", nil)
+}
+
+// Vouchers asks for the unused vouchers by batch.
+func (c *Client) Vouchers(ctx context.Context) (Vouchers, error) {
+	return ask[Vouchers](ctx, c, "GET", "/v1/vouchers", nil)
+}
+
+// CreateVouchers makes new codes. They are in the answer and nowhere else.
+func (c *Client) CreateVouchers(ctx context.Context, in CreateVouchers) (CreatedVouchers, error) {
+	return ask[CreatedVouchers](ctx, c, "POST", "/v1/vouchers/create", in)
+}
+
+// ImportVouchers makes foreign codes valid, all or none.
+func (c *Client) ImportVouchers(ctx context.Context, in ImportVouchers) (ImportedVouchers, error) {
+	return ask[ImportedVouchers](ctx, c, "POST", "/v1/vouchers/import", in)
+}
+
+// RevokeVoucher makes a code worthless.
+func (c *Client) RevokeVoucher(ctx context.Context, code string) (Done, error) {
+	return ask[Done](ctx, c, "POST", "/v1/vouchers/revoke", RevokeVoucher{Code: code})
+}
+
+// Sessions asks who is online.
+func (c *Client) Sessions(ctx context.Context) (Sessions, error) {
+	return ask[Sessions](ctx, c, "GET", "/v1/sessions", nil)
+}
+
+// Kick stops a session.
+func (c *Client) Kick(ctx context.Context, session uint32) (Done, error) {
+	return ask[Done](ctx, c, "POST", "/v1/sessions/kick", KickSession{Session: session})
+}
+
+// TopUp adds value to a grant.
+func (c *Client) TopUp(ctx context.Context, in TopUpGrant) (Done, error) {
+	return ask[Done](ctx, c, "POST", "/v1/grants/topup", in)
+}
+
+// RevokeGrant takes a grant back.
+func (c *Client) RevokeGrant(ctx context.Context, grant uint64) (Done, error) {
+	return ask[Done](ctx, c, "POST", "/v1/grants/revoke", RevokeGrant{Grant: grant})
+}
+
+// Reconcile has the state compared with the data path.
+func (c *Client) Reconcile(ctx context.Context) (Done, error) {
+	return ask[Done](ctx, c, "POST", "/v1/reconcile", struct{}{})
+}
+
+// Facts asks for what only the running daemon knows.
+func (c *Client) Facts(ctx context.Context) (Facts, error) {
+	return ask[Facts](ctx, c, "GET", "/v1/facts", nil)
+}
+
+// Verify has the journal checked.
+func (c *Client) Verify(ctx context.Context) (JournalReport, error) {
+	return ask[JournalReport](ctx, c, "GET", "/v1/journal/verify", nil)
+}
+
+// Backup writes a backup to w. After an error what was written is worthless.
+func (c *Client) Backup(ctx context.Context, w io.Writer) error {
+	resp, err := c.send(ctx, "GET", "/v1/backup", nil)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if _, err := io.Copy(w, resp.Body); err != nil {
+		return fmt.Errorf("receiving the backup: %w", err)
+	}
+	return nil
+}
