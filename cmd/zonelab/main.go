@@ -17,6 +17,7 @@ import (
 	"syscall"
 
 	"zonegate/internal/lab"
+	"zonegate/internal/lab/bench"
 )
 
 const usage = `zonelab runs a whole hotspot zone on this machine.
@@ -38,7 +39,7 @@ func main() {
 
 func run(args []string, stdout, stderr io.Writer) int {
 	commands := map[string]func([]string, io.Writer, io.Writer) error{
-		"up": up, "exec": execute, "down": down, "status": status,
+		"up": up, "exec": execute, "down": down, "status": status, "bench": measure,
 	}
 	if len(args) == 0 {
 		fmt.Fprint(stderr, usage)
@@ -226,6 +227,30 @@ func status(args []string, stdout, stderr io.Writer) error {
 		fmt.Fprintf(stdout, "browser: %s\n", st.Info.Browser)
 	}
 	return nil
+}
+
+func measure(args []string, stdout, stderr io.Writer) error {
+	f, name := newFlags("bench", stderr)
+	opts := bench.Options{Out: stdout, Progress: stderr}
+	only := f.String("only", "", "rows to measure, with commas between: "+strings.Join(bench.Names(), ", "))
+	f.StringVar(&opts.Zonegate, "zonegate", "", "the gateway's program (default: beside zonelab)")
+	f.BoolVar(&opts.JSON, "json", false, "the table as one JSON object on one line")
+	f.DurationVar(&opts.FlashFor, "flash-for", 0, "how long device writes are watched (default 10m)")
+	if err := parse(f, args); err != nil {
+		return err
+	}
+	if !lab.Privileged() {
+		return rerun(0, append([]string{"bench"}, args...))
+	}
+	if *only != "" {
+		opts.Only = strings.Split(*only, ",")
+	}
+	if opts.Name = *name; opts.Name == lab.DefaultName {
+		opts.Name = "zlbench" // a zone that somebody looks at may run on
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	return bench.Run(ctx, opts)
 }
 
 func describe(w io.Writer, info lab.Info, asJSON bool, opts lab.Options, detached bool) error {

@@ -1,0 +1,200 @@
+// Package bench measures in the lab what the gateway promises. Each row has a
+// function of its own that builds the zone it needs, lets traffic through it
+// and compares what was counted on the wire with the figure wanted. Nothing
+// here believes the daemon where a wire can be asked.
+package bench
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"zonegate/internal/lab"
+)
+
+// A Line is one figure of the table.
+type Line struct {
+	Row      string `json:"row"`
+	What     string `json:"what"`
+	Wanted   string `json:"wanted"`
+	Measured string `json:"measured"`
+	OK       bool   `json:"ok"`
+}
+
+// A row measures one promise.
+type row struct {
+	name string
+	what string
+	run  func(ctx context.Context, b *bench) error
+}
+
+// rows are in the order in which they run.
+var rows = []row{
+	{"cap", "bytes beyond a data cap", runCap},
+	{"charged", "charged against delivered", runCharged},
+	{"topup", "a purchase after hammering at a spent cap", runTopUp},
+	{"mir", "maximum rates", runMIR},
+	{"oversell", "committed rates of three times the link", runOversell},
+	{"cir", "committed rates 2 to 1", runCIR},
+	{"activation", "code to first packet", runActivation},
+	{"forwarding", "packets a second with many customers", runForwarding},
+	{"kill", "daemon killed and restarted under traffic", runKill},
+	{"flush", "all tables deleted under traffic", runFlush},
+	{"memory", "memory of the daemon", runMemory},
+	{"flash", "device writes", runFlash},
+}
+
+// Names lists the rows.
+func Names() []string {
+	names := make([]string, len(rows))
+	for i, r := range rows {
+		names[i] = r.name
+	}
+	return names
+}
+
+// Options of a run.
+type Options struct {
+	Only     []string // rows; empty means all
+	Zonegate string   // the gateway's program; empty looks beside the own one
+	Name     string   // of the labs
+	JSON     bool
+	Out      io.Writer // the table
+	Progress io.Writer // what happens meanwhile
+	// FlashFor is how long device writes are watched (default 10 minutes).
+	FlashFor time.Duration
+}
+
+// ErrMissed says that a figure was not reached.
+var ErrMissed = errors.New("not every figure was reached")
+
+// bench is what rows work with.
+type bench struct {
+	opts  Options
+	row   string
+	lines []Line
+}
+
+// Run measures and prints the table. It returns ErrMissed when a figure was
+// not reached, another error when a row could not be measured at all.
+func Run(ctx context.Context, opts Options) error {
+	for _, name := range opts.Only {
+		if !slices.Contains(Names(), name) {
+			return fmt.Errorf("no row %q: there are %s", name, strings.Join(Names(), ", "))
+		}
+	}
+	if opts.FlashFor == 0 {
+		opts.FlashFor = 10 * time.Minute
+	}
+	b := &bench{opts: opts}
+	var failed []error
+	for _, r := range rows {
+		if len(opts.Only) > 0 && !slices.Contains(opts.Only, r.name) {
+			continue
+		}
+		b.row = r.name
+		b.say("%s: %s", r.name, r.what)
+		if err := r.run(ctx, b); err != nil {
+			failed = append(failed, fmt.Errorf("measuring %s: %w", r.name, err))
+			b.add(r.what, "a measurement", "failed: "+firstLine(err), false)
+		}
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	if err := b.print(); err != nil {
+		return err
+	}
+	if err := errors.Join(failed...); err != nil {
+		return err
+	}
+	for _, l := range b.lines {
+		if !l.OK {
+			return ErrMissed
+		}
+	}
+	return ctx.Err()
+}
+
+func firstLine(err error) string {
+	line, _, _ := strings.Cut(err.Error(), "\n")
+	return line
+}
+
+func (b *bench) say(format string, args ...any) {
+	fmt.Fprintf(b.opts.Progress, "%s  %s\n", time.Now().Format("15:04:05"), fmt.Sprintf(format, args...))
+}
+
+func (b *bench) add(what, wanted, measured string, ok bool) {
+	b.lines = append(b.lines, Line{Row: b.row, What: what, Wanted: wanted, Measured: measured, OK: ok})
+	word := "ok"
+	if !ok {
+		word = "MISSED"
+	}
+	b.say("  %s: %s (wanted %s) %s", what, measured, wanted, word)
+}
+
+func (b *bench) print() error {
+	if b.opts.JSON {
+		return json.NewEncoder(b.opts.Out).Encode(map[string]any{"lines": b.lines})
+	}
+	w := tabwriter.NewWriter(b.opts.Out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "what\tfigure wanted\tmeasured\tok")
+	for _, l := range b.lines {
+		ok := "ok"
+		if !l.OK {
+			ok = "NO"
+		}
+		fmt.Fprintf(w, "%s: %s\t%s\t%s\t%s\n", l.Row, l.What, l.Wanted, l.Measured, ok)
+	}
+	return w.Flush()
+}
+
+// withLab runs f in a lab of its own.
+func (b *bench) withLab(ctx context.Context, opts lab.Options, f func(*lab.Lab) error) error {
+	opts.Name, opts.Zonegate, opts.Daemon = b.opts.Name, b.opts.Zonegate, true
+	if opts.Vouchers == 0 {
+		opts.Vouchers = -1
+	}
+	l, err := lab.Up(ctx, opts)
+	if err != nil {
+		return err
+	}
+	err = f(l)
+	if err != nil && ctx.Err() == nil {
+		if log, readErr := os.ReadFile(l.Info.Logs["gateway"]); readErr == nil {
+			lines := strings.Split(strings.TrimSpace(string(log)), "\n")
+			b.say("  last lines of the gateway's log:\n%s", strings.Join(lines[max(0, len(lines)-15):], "\n"))
+		}
+	}
+	return errors.Join(err, l.Close())
+}
+
+// wait lets time pass, or the context end.
+func wait(ctx context.Context, d time.Duration) error {
+	select {
+	case <-time.After(d):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// median of a list that is not empty.
+func median[T int | uint64 | float64 | time.Duration](v []T) T {
+	s := slices.Sorted(slices.Values(v))
+	return s[len(s)/2]
+}
+
+// percentile p (0 to 100) of a list that is not empty.
+func percentile(v []time.Duration, p int) time.Duration {
+	s := slices.Sorted(slices.Values(v))
+	return s[min(len(s)-1, len(s)*p/100)]
+}

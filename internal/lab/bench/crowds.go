@@ -1,0 +1,356 @@
+package bench
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"os"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"zonegate/internal/lab"
+)
+
+// crowdPlan lets a customer have the whole link for a day.
+var crowdPlan = lab.Plan{ID: "day", Name: "day", PriceFCFA: 100, DurationHours: 24, DevicesMax: 1}
+
+// ratedPlan is what most customers of a full zone have.
+var ratedPlan = lab.Plan{ID: "rated", Name: "rated", PriceFCFA: 100, DurationHours: 24, DataLimitMB: 1000,
+	CIRKbps: 256, MIRKbps: 2000, DevicesMax: 1}
+
+// runActivation measures from the post of a code until a packet of that
+// customer is through, while 1,000 others are active.
+func runActivation(ctx context.Context, b *bench) error {
+	const active, more = 1000, 200
+	opts := lab.Options{Phones: 1, Crowd: active + more, Plans: []lab.Plan{ratedPlan}, LinkDown: "1G", LinkUp: "1G"}
+	return b.withLab(ctx, opts, func(l *lab.Lab) error {
+		started := time.Now()
+		if err := crowdIn(ctx, l, ratedPlan.ID, 0, active); err != nil {
+			return err
+		}
+		b.say("  %d customers active after %s", active, time.Since(started).Round(time.Millisecond))
+		vouchers, err := l.MakeVouchers(ctx, ratedPlan.ID, more)
+		if err != nil {
+			return err
+		}
+		w, err := newWitness(l)
+		if err != nil {
+			return err
+		}
+		defer w.close()
+		if err := wait(ctx, 3*time.Second); err != nil { // rates are shared out anew
+			return err
+		}
+		var took, answered []time.Duration
+		for i := range more {
+			n := active + i
+			id := uint32(n)
+			from := lab.Member(n).IPv4.AsSlice()
+			t, loadCtx := newLoad(ctx)
+			if err := t.knocks(loadCtx, l, "crowd", from, ip4, id, time.Millisecond); err != nil {
+				t.stop()
+				return err
+			}
+			if w.count(id) > 0 {
+				t.stop()
+				return fmt.Errorf("customer %d was through before paying", n)
+			}
+			start := time.Now()
+			err := redeem(ctx, l, "crowd", from, vouchers[i].Code)
+			answered = append(answered, time.Since(start))
+			for err == nil && w.count(id) == 0 {
+				if time.Since(start) > 5*time.Second {
+					err = fmt.Errorf("customer %d is not through after 5 s", n)
+					break
+				}
+				err = wait(ctx, time.Millisecond)
+			}
+			t.stop()
+			if err != nil {
+				return err
+			}
+			at, _ := w.firstSince(id, start)
+			took = append(took, at.Sub(start))
+		}
+		p99 := percentile(took, 99)
+		b.add(fmt.Sprintf("post of the code to first packet, %d active", active), "p99 at most 20 ms",
+			fmt.Sprintf("p50 %s, p99 %s (answer p99 %s)", ms(median(took)), ms(p99), ms(percentile(answered, 99))), p99 <= 20*time.Millisecond)
+		return nil
+	})
+}
+
+func ms(d time.Duration) string { return fmt.Sprintf("%.1f ms", float64(d.Microseconds())/1000) }
+
+// runForwarding compares how many packets a second pass with 4,000 customers
+// active and with 4.
+func runForwarding(ctx context.Context, b *bench) error {
+	const few, many, spread = 4, 4000, 1000
+	opts := lab.Options{Phones: 1, Crowd: many, Plans: []lab.Plan{crowdPlan}, LinkDown: "10G", LinkUp: "10G"}
+	return b.withLab(ctx, opts, func(l *lab.Lab) error {
+		// The gateway works on a processor of its own: the second, where there
+		// is one. What arrives at the internet is counted and dropped at once.
+		if err := pinGateway(l); err != nil {
+			return err
+		}
+		if err := l.NFT("internet", sinkTable); err != nil {
+			return err
+		}
+		m := &meter{l: l}
+		if err := crowdIn(ctx, l, crowdPlan.ID, 0, few); err != nil {
+			return err
+		}
+		before, offered, err := forwardRate(ctx, l, m, few)
+		if err != nil {
+			return err
+		}
+		b.say("  %d active: %.0f packets/s (%.0f offered)", few, before, offered)
+		if err := crowdIn(ctx, l, crowdPlan.ID, few, many); err != nil {
+			return err
+		}
+		if err := wait(ctx, settle); err != nil {
+			return err
+		}
+		after, offered, err := forwardRate(ctx, l, m, spread)
+		if err != nil {
+			return err
+		}
+		b.say("  %d active: %.0f packets/s (%.0f offered)", many, after, offered)
+		percent := after / before * 100
+		b.add(fmt.Sprintf("forwarding with %d active, over %d of them, against %d", many, spread, few), "at least 95 %",
+			fmt.Sprintf("%.1f %% (%.0f and %.0f packets/s)", percent, after, before), percent >= 95)
+		return nil
+	})
+}
+
+const sinkTable = `table netdev zlmeter {
+	counter v4 { }
+	chain in {
+		type filter hook ingress device eth0 priority -500; policy accept;
+		udp dport 9 counter name v4 drop
+	}
+}
+`
+
+// pinGateway makes the second processor do the gateway's work.
+func pinGateway(l *lab.Lab) error {
+	if runtime.NumCPU() < 2 {
+		return fmt.Errorf("this machine has one processor: the sender would slow the gateway")
+	}
+	out, err := l.Command("gateway", "sh", "-c", "echo 2 > /sys/class/net/lancrowd/queues/rx-0/rps_cpus").CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("steering packets to the gateway's processor: %w: %s", err, out)
+	}
+	return nil
+}
+
+// forwardRate sends small packets of n customers as fast as it can, and returns
+// the median of what came through in a second, and what was offered.
+func forwardRate(ctx context.Context, l *lab.Lab, m *meter, n int) (through, offered float64, err error) {
+	sendCtx, cancel := context.WithCancel(ctx)
+	var sent atomic.Uint64
+	var sendErr error
+	var wg sync.WaitGroup
+	wg.Go(func() { sendErr = blast(sendCtx, l, n, &sent) })
+	stop := func() {
+		cancel()
+		wg.Wait()
+	}
+	defer stop()
+	if err := wait(ctx, time.Second); err != nil { // conntrack knows every flow
+		return 0, 0, err
+	}
+	var got, made []float64
+	for range 7 {
+		from, err := takeSample(m.down, "internet")
+		if err != nil {
+			return 0, 0, err
+		}
+		sentBefore := sent.Load()
+		if err := wait(ctx, time.Second); err != nil {
+			return 0, 0, err
+		}
+		to, err := takeSample(m.down, "internet")
+		if err != nil {
+			return 0, 0, err
+		}
+		seconds := to.at.Sub(from.at).Seconds()
+		got = append(got, float64(to.packets-from.packets)/seconds)
+		made = append(made, float64(sent.Load()-sentBefore)/seconds)
+	}
+	stop()
+	if sendErr != nil {
+		return 0, 0, sendErr
+	}
+	return median(got), median(made), nil
+}
+
+// blast sends prepared frames of n members of the crowd, past every queue of
+// the sender, from the first processor.
+func blast(ctx context.Context, l *lab.Lab, n int, sent *atomic.Uint64) error {
+	gateway := l.Info.Hosts["gateway"].MAC
+	frames := make([][]byte, n)
+	for i := range frames {
+		frames[i] = udpFrame(gateway, lab.Member(i), 100)
+	}
+	return l.Do("crowd", func() error {
+		var cpus unix.CPUSet
+		cpus.Set(0)
+		var old unix.CPUSet
+		if err := unix.SchedGetaffinity(0, &old); err != nil {
+			return err
+		}
+		if err := unix.SchedSetaffinity(0, &cpus); err != nil {
+			return fmt.Errorf("choosing a processor: %w", err)
+		}
+		defer unix.SchedSetaffinity(0, &old)
+		fd, err := packetSocket("eth0")
+		if err != nil {
+			return err
+		}
+		defer unix.Close(fd)
+		const batch = 64
+		type mmsghdr struct {
+			hdr unix.Msghdr
+			len uint32
+			_   [4]byte
+		}
+		iov := make([]unix.Iovec, batch)
+		msgs := make([]mmsghdr, batch)
+		next := 0
+		for ctx.Err() == nil {
+			for i := range msgs {
+				f := frames[next]
+				next = (next + 1) % n
+				iov[i].Base = &f[0]
+				iov[i].SetLen(len(f))
+				msgs[i].hdr.Iov = &iov[i]
+				msgs[i].hdr.SetIovlen(1)
+			}
+			done, _, errno := unix.Syscall6(unix.SYS_SENDMMSG, uintptr(fd), uintptr(unsafe.Pointer(&msgs[0])), batch, 0, 0, 0)
+			if errno != 0 && errno != unix.ENOBUFS && errno != unix.EAGAIN && errno != unix.EINTR {
+				return fmt.Errorf("sending frames: %w", errno)
+			}
+			if errno == 0 {
+				sent.Add(uint64(done))
+			}
+		}
+		return nil
+	})
+}
+
+// packetSocket sends frames on a link of the calling thread's network.
+func packetSocket(link string) (int, error) {
+	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return 0, fmt.Errorf("opening packet socket: %w", err)
+	}
+	index, err := linkIndex(link)
+	if err == nil {
+		err = unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: 0, Ifindex: index})
+	}
+	if err == nil {
+		err = unix.SetsockoptInt(fd, unix.SOL_PACKET, unix.PACKET_QDISC_BYPASS, 1)
+	}
+	if err != nil {
+		unix.Close(fd)
+		return 0, fmt.Errorf("opening packet socket on %s: %w", link, err)
+	}
+	return fd, nil
+}
+
+func linkIndex(name string) (int, error) {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return 0, err
+	}
+	defer unix.Close(fd)
+	req, err := unix.NewIfreq(name)
+	if err != nil {
+		return 0, err
+	}
+	if err := unix.IoctlIfreq(fd, unix.SIOCGIFINDEX, req); err != nil {
+		return 0, err
+	}
+	return int(req.Uint32()), nil
+}
+
+// udpFrame is an Ethernet frame with an IPv4 packet of size bytes from a
+// customer to the internet's discard port.
+func udpFrame(gatewayMAC string, c lab.Customer, size int) []byte {
+	f := make([]byte, 14+size)
+	var dst [6]byte
+	fmt.Sscanf(gatewayMAC, "%x:%x:%x:%x:%x:%x", &dst[0], &dst[1], &dst[2], &dst[3], &dst[4], &dst[5])
+	copy(f[0:], dst[:])
+	copy(f[6:], c.MAC)
+	binary.BigEndian.PutUint16(f[12:], 0x0800)
+	ip := f[14:]
+	ip[0] = 0x45
+	binary.BigEndian.PutUint16(ip[2:], uint16(size))
+	ip[8], ip[9] = 64, unix.IPPROTO_UDP
+	src := c.IPv4.As4()
+	copy(ip[12:], src[:])
+	copy(ip[16:], []byte{198, 51, 100, 10})
+	binary.BigEndian.PutUint16(ip[10:], checksum(ip[:20]))
+	udp := ip[20:]
+	binary.BigEndian.PutUint16(udp[0:], 4000)
+	binary.BigEndian.PutUint16(udp[2:], 9)
+	binary.BigEndian.PutUint16(udp[4:], uint16(len(udp)))
+	return f // no UDP checksum: optional over IPv4 (RFC 768)
+}
+
+// checksum of RFC 1071.
+func checksum(p []byte) uint16 {
+	var sum uint32
+	for i := 0; i < len(p); i += 2 {
+		sum += uint32(binary.BigEndian.Uint16(p[i:]))
+	}
+	for sum > 0xffff {
+		sum = sum>>16 + sum&0xffff
+	}
+	return ^uint16(sum)
+}
+
+// runMemory looks at the daemon's resident memory with 1,000 customers active.
+func runMemory(ctx context.Context, b *bench) error {
+	const active = 1000
+	opts := lab.Options{Phones: 1, Crowd: active, Plans: []lab.Plan{ratedPlan}, LinkDown: "1G", LinkUp: "1G"}
+	return b.withLab(ctx, opts, func(l *lab.Lab) error {
+		if err := crowdIn(ctx, l, ratedPlan.ID, 0, active); err != nil {
+			return err
+		}
+		if err := wait(ctx, 10*time.Second); err != nil {
+			return err
+		}
+		rss, peak, err := memory(l.GatewayPID())
+		if err != nil {
+			return err
+		}
+		b.add(fmt.Sprintf("resident memory of the daemon, %d active", active), "at most 40 MB",
+			fmt.Sprintf("%.1f MB (peak %.1f MB)", float64(rss)/1e6, float64(peak)/1e6), rss <= 40e6)
+		return nil
+	})
+}
+
+// memory reads VmRSS and VmHWM of a process, in bytes.
+func memory(pid int) (rss, peak uint64, err error) {
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return 0, 0, fmt.Errorf("reading memory of the daemon: %w", err)
+	}
+	for line := range strings.Lines(string(data)) {
+		var kb uint64
+		if n, _ := fmt.Sscanf(line, "VmRSS: %d kB", &kb); n == 1 {
+			rss = kb << 10
+		}
+		if n, _ := fmt.Sscanf(line, "VmHWM: %d kB", &kb); n == 1 {
+			peak = kb << 10
+		}
+	}
+	return rss, peak, nil
+}
