@@ -68,6 +68,9 @@ func (c *checker) check(raw *rawConfig) *Config {
 		c.add("limits.megabyte", "must be 1000000 or 1048576, not %d", mb)
 	}
 	for i := range raw.Plans {
+		if c.full() {
+			break
+		}
 		cfg.Plans = append(cfg.Plans, c.plan(i, raw.Plans, cfg.Limits.Megabyte))
 	}
 	return cfg
@@ -193,7 +196,7 @@ func (c *checker) plan(i int, all []rawPlan, megabyte uint64) Plan {
 		p.Duration = time.Duration(c.whole(key("duration_hours"), raw.DurationHours, 0, 1, maxHours)) * time.Hour
 	case raw.Duration != nil:
 		p.Duration = c.period(key("duration"), raw.Duration, "", time.Minute, maxHours*time.Hour)
-	case !slices.ContainsFunc(c.places, func(pl place) bool { return pl.key == key("duration") }):
+	case !c.places.has(key("duration")):
 		c.missing(key("duration_hours"), `write how long the plan lasts, such as duration_hours = 24 or duration = "30m"`)
 	}
 	p.DataLimit = uint64(c.whole(key("data_limit_mb"), raw.DataLimitMB, 0, 0, maxMegabytes)) * megabyte

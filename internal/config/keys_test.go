@@ -47,14 +47,14 @@ func TestReferenceIsComplete(t *testing.T) {
 	c.scan([]byte(Reference))
 	lines := strings.Split(Reference, "\n")
 	documented := make(map[string]bool)
-	for _, p := range c.places {
+	for _, p := range c.places.list {
 		above := lines[p.line-2]
 		name := unnumbered(p.key)
 		if strings.HasPrefix(above, "#") || name == "network.link_up" || name == "portal.tls_key" || name == "plan.mir_up_kbps" {
 			documented[name] = true
 		}
 	}
-	for _, p := range c.places {
+	for _, p := range c.places.list {
 		if name := unnumbered(p.key); !documented[name] {
 			t.Errorf("%s has no comment in the reference", name)
 		}

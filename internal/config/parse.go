@@ -13,7 +13,7 @@ import (
 
 // maxSize is the largest file that Parse reads, in octets: far more than any
 // zone needs.
-const maxSize = 256 << 10
+const maxSize = 64 << 10
 
 // Parse reads a configuration and checks it. The name stands for the file in
 // messages. What is wrong with the content is an *Error that holds all of it;
@@ -124,17 +124,34 @@ type place struct {
 	start, end   int // offsets of the assignment, or of the table with its keys
 }
 
-// A places lists the keys and headers of a file in its order.
-type places []place
+// A places holds the keys and headers of a file.
+type places struct {
+	list  []place        // in the order of the file
+	byKey map[string]int // index in list of the first place of each key
+}
+
+func (ps *places) append(p place) {
+	if ps.byKey == nil {
+		ps.byKey = make(map[string]int)
+	}
+	if _, ok := ps.byKey[p.key]; !ok {
+		ps.byKey[p.key] = len(ps.list)
+	}
+	ps.list = append(ps.list, p)
+}
+
+// has reports whether the file has a key, whatever its value.
+func (ps *places) has(key string) bool {
+	_, ok := ps.byKey[key]
+	return ok
+}
 
 // find returns where a key stands, or else the list or table that it belongs
 // to, or zeros.
-func (ps places) find(key string) (line, column int) {
+func (ps *places) find(key string) (line, column int) {
 	for {
-		for _, p := range ps {
-			if p.key == key {
-				return p.line, p.column
-			}
+		if i, ok := ps.byKey[key]; ok {
+			return ps.list[i].line, ps.list[i].column
 		}
 		i := strings.LastIndexAny(key, ".[")
 		if i < 0 {
@@ -146,10 +163,10 @@ func (ps places) find(key string) (line, column int) {
 
 // covering returns the assignment at an offset, or else the table if that is
 // wanted, or nil.
-func (ps places) covering(at int, table bool) *place {
+func (ps *places) covering(at int, table bool) *place {
 	var found *place
-	for i := range ps {
-		p := &ps[i]
+	for i := range ps.list {
+		p := &ps.list[i]
 		if p.start <= at && at < p.end && (table || !p.header) {
 			found = p // an assignment comes after its table
 		}
@@ -159,7 +176,7 @@ func (ps places) covering(at int, table bool) *place {
 
 // keyAt returns the path of the key at an offset, where the decoder found
 // these parts of it.
-func (ps places) keyAt(at int, parts []string) string {
+func (ps *places) keyAt(at int, parts []string) string {
 	joined := strings.ToLower(strings.Join(parts, "."))
 	p := ps.covering(at, true)
 	// Keys of inline tables have no place of their own.
@@ -230,12 +247,12 @@ func (c *checker) scan(text []byte) {
 			table = key
 			pl.header, pl.start, pl.end = true, lineAt, len(text)
 			if header >= 0 {
-				c.places[header].end = pl.start
+				c.places.list[header].end = pl.start
 			}
-			header = len(c.places)
+			header = len(c.places.list)
 		}
 		pl.key = strings.ToLower(key)
-		c.places = append(c.places, pl)
+		c.places.append(pl)
 		switch {
 		case pl.key != key:
 			c.addAt(pl.line, pl.column, pl.key, "must be written in small letters")
@@ -280,7 +297,7 @@ func knownKeys() map[string][]string {
 	seen := make(map[string]bool)
 	c := new(checker)
 	c.scan([]byte(Reference))
-	for _, p := range c.places {
+	for _, p := range c.places.list {
 		key := unnumbered(p.key)
 		if seen[key] {
 			continue

@@ -65,6 +65,9 @@ type checker struct {
 // add records a problem with a key. Only the first problem with each key
 // counts: a value of the wrong kind is not also missing.
 func (c *checker) add(key, format string, args ...any) {
+	if c.full() {
+		return
+	}
 	line, column := c.places.find(key)
 	c.addAt(line, column, key, fmt.Sprintf(format, args...))
 }
@@ -72,7 +75,7 @@ func (c *checker) add(key, format string, args ...any) {
 // missing records that the file lacks a key, unless it is there but could not
 // be read.
 func (c *checker) missing(key, fix string) {
-	if !slices.ContainsFunc(c.places, func(p place) bool { return p.key == key }) {
+	if !c.places.has(key) {
 		c.add(key, "is missing; %s", fix)
 	}
 }
