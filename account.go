@@ -257,9 +257,13 @@ func (g *Gate) Standing(d MAC) Standing {
 	st := Standing{Device: d}
 	for _, grant := range g.state.live(d) {
 		b := g.balance(*grant, now)
-		if grant.State == Active && st.Grant == nil {
+		if _, open := g.state.openSession(grant.ID, d); open && !st.Online {
+			if st.Grant != nil {
+				st.Queue = append(st.Queue, *st.Grant)
+			}
+			st.Grant, st.Online = &b, true
+		} else if grant.State == Active && st.Grant == nil {
 			st.Grant = &b
-			_, st.Online = g.state.openSession(grant.ID, d)
 		} else {
 			st.Queue = append(st.Queue, b)
 		}

@@ -214,3 +214,18 @@ func (s *State) count(u SessionOctets) error {
 		g.Used.Down += delta.Down
 	})
 }
+
+// Salvage is Apply for what follows damaged records: events that make no sense
+// any more are left out, and the rest counts.
+func (s *State) Salvage(r Record) error {
+	defer s.keep()
+	s.meta.Clock = s.meta.Clock.advance(r.At)
+	for _, e := range r.Events {
+		m := s.mark()
+		if err := s.apply(e); err != nil {
+			s.rollback(m)
+		}
+	}
+	s.meta.Seq = r.Seq
+	return nil
+}

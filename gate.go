@@ -78,10 +78,13 @@ type Gate struct {
 	reapply error
 	// reconcileNow asks Run to compare the state with the data path.
 	reconcileNow bool
+	// highest is the highest session that the data path had at the start. One
+	// that a crash kept out of the journal is not used again.
+	highest SessionID
 	// bootBefore is the boot in which the state was last written.
 	bootBefore string
 	saving     bool
-	saved   chan saveResult
+	saved      chan saveResult
 
 	lastCheckpoint, lastSave, lastRetry time.Duration
 }
@@ -113,8 +116,8 @@ func NewGate(state *State, j Journal, a Archive, e Enforcer, c Clock, o Options)
 		requests: make(chan *request, 256),
 		stopped:  make(chan struct{}),
 		state:    state, bootBefore: state.meta.Clock.Last.Boot,
-		counted:  map[SessionID]counter{},
-		saved:    make(chan saveResult, 1),
+		counted: map[SessionID]counter{},
+		saved:   make(chan saveResult, 1),
 	}
 }
 
@@ -255,12 +258,15 @@ func (g *Gate) decide(t *tx, batch []*request, now Instant) ([]Record, []error) 
 		m := g.state.mark()
 		t.now, t.events = now, nil
 		g.state.meta.Clock = g.state.meta.Clock.advance(now)
+		// The first trusted time of a boot is written down at once: what the
+		// wall clock does after it must not matter.
+		anchored := g.state.meta.Clock.AnchorBoot != m.meta.Clock.AnchorBoot
 		err := r.decide(t)
 		switch {
 		case err != nil:
 			answers[i] = err
 			g.state.rollback(m)
-		case len(t.events) > 0:
+		case len(t.events) > 0 || anchored:
 			g.state.meta.Seq++
 			records = append(records, Record{Seq: g.state.meta.Seq, At: now, Events: t.events})
 		default:

@@ -157,6 +157,11 @@ func (t *tx) connect(d MAC) error {
 		}
 	}
 	live := t.live(d)
+	for _, grant := range live {
+		if _, ok := t.openSession(grant.ID, d); ok {
+			return nil
+		}
+	}
 	i := slices.IndexFunc(live, func(g *Grant) bool { return g.State == Active })
 	if i < 0 {
 		if len(live) == 0 {
@@ -167,15 +172,11 @@ func (t *tx) connect(d MAC) error {
 			return err
 		}
 	}
-	id := live[i].ID
-	if _, ok := t.openSession(id, d); ok {
-		return nil
-	}
-	return t.open(id, d)
+	return t.open(live[i].ID, d)
 }
 
 func (t *tx) open(id GrantID, d MAC) error {
-	sid := t.meta.LastSession + 1
+	sid := max(t.meta.LastSession, t.gate.highest) + 1
 	if err := t.emit(SessionOpened{Session: sid, Grant: id, Device: d}); err != nil {
 		return err
 	}

@@ -51,6 +51,7 @@ func (g *Gate) reconcile(ctx context.Context) error {
 	}
 	for _, u := range usage {
 		present[u.Session] = u
+		g.highest = max(g.highest, u.Session)
 	}
 	r := newRequest(true, func(t *tx) error { return t.reconcile(present) })
 	g.take(ctx, []*request{r, g.timeRequest()})

@@ -2,10 +2,17 @@ package portal
 
 import (
 	"context"
+	"log/slog"
 	"net/http"
 	"net/netip"
+	"runtime/debug"
+	"sync/atomic"
+	"time"
+
+	"github.com/gin-gonic/gin"
 
 	"zonegate"
+	"zonegate/web"
 )
 
 // A Redeemer makes codes and tokens grants of a device.
@@ -60,17 +67,117 @@ type Server struct {
 	// and Port is the TCP port on each. The addresses need not exist yet.
 	Addrs []netip.Addr
 	Port  uint16
-	// Name is the DNS name that URLs use instead of an address; may be empty.
+	// Name is the DNS name that URLs use instead of an address, in lower case;
+	// may be empty.
 	Name string
 	// TLSCert and TLSKey are PEM files for Name; TLSPort is the port that they
-	// serve (default Port+1). Without them there is no HTTPS. The files are
-	// read again when they change.
+	// serve (default Port+1). Without them there is no HTTPS, and devices do
+	// not believe the API of RFC 8908. The files are read again when they
+	// change.
 	TLSCert, TLSKey string
 	TLSPort         uint16
+
+	// Zone and Contact are shown on every page.
+	Zone, Contact string
+	// Language is used for browsers that ask for neither French nor English.
+	Language web.Lang
+	// Megabyte is how many octets the zone calls one megabyte; default
+	// 1,000,000.
+	Megabyte uint64
+	// TimeZone is where the customers are; default time.Local.
+	TimeZone *time.Location
+	Logger   *slog.Logger
+
+	// unknownLogged is when a device without a hardware address was last
+	// logged, in Unix seconds.
+	unknownLogged atomic.Int64
 }
 
-// Handler returns the portal as it answers on every port.
-func (s *Server) Handler() http.Handler { return http.NotFoundHandler() }
+func init() { gin.SetMode(gin.ReleaseMode) }
 
-// Run serves until the context is done.
-func (s *Server) Run(ctx context.Context) error { <-ctx.Done(); return nil }
+// maxBody bounds what a request may carry: a form has one short field.
+const maxBody = 4 << 10
+
+// Handler returns the portal. It answers for every host: for its own with the
+// pages, for all others with the way to them.
+func (s *Server) Handler() http.Handler {
+	pages := s.pages()
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+		if s.ours(r) {
+			pages.ServeHTTP(w, r)
+		} else {
+			s.elsewhere(w, r)
+		}
+	})
+}
+
+func (s *Server) pages() http.Handler {
+	e := gin.New()
+	e.HandleMethodNotAllowed = true
+	// These two would put parts of the request into a redirect.
+	e.RedirectTrailingSlash = false
+	e.RedirectFixedPath = false
+	e.ForwardedByClientIP = false
+	e.Use(s.log, s.recover, headers)
+
+	for _, method := range []string{http.MethodGet, http.MethodHead} {
+		e.Handle(method, "/", s.home)
+		e.Handle(method, "/status", s.status)
+		e.Handle(method, "/status.json", s.status)
+		e.Handle(method, "/captive", s.captive)
+	}
+	e.POST("/voucher", s.voucher)
+	e.POST("/connect", s.connect)
+	e.POST("/logout", s.logout)
+	e.POST("/move", s.move)
+	e.NoRoute(func(c *gin.Context) { s.refuse(c, refusalNotFound) })
+	e.NoMethod(func(c *gin.Context) { s.refuse(c, refusalMethod) })
+	return e
+}
+
+// headers are those of every answer.
+func headers(c *gin.Context) {
+	h := c.Writer.Header()
+	h.Set("Cache-Control", "no-store")
+	h.Set("Content-Security-Policy", "default-src 'none'; style-src "+web.StyleSource+
+		"; form-action 'self'; base-uri 'none'; frame-ancestors 'none'")
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("X-Frame-Options", "DENY")
+	h.Set("Referrer-Policy", "no-referrer")
+	h.Set("Vary", "Accept, Accept-Language")
+}
+
+// log writes one line per request: the route, never the path with what a
+// customer typed, no token and no device.
+func (s *Server) log(c *gin.Context) {
+	start := time.Now()
+	c.Next()
+	s.logger().Debug("portal request", "method", c.Request.Method, "route", c.FullPath(),
+		"status", c.Writer.Status(), "took", time.Since(start))
+}
+
+// recover answers a request whose handler broke, and lets the others live.
+func (s *Server) recover(c *gin.Context) {
+	defer func() {
+		switch v := recover(); {
+		case v == nil:
+		case v == http.ErrAbortHandler:
+			panic(v)
+		default:
+			s.logger().Error("a portal handler broke; please report this", "route", c.FullPath(), "panic", v, "stack", string(debug.Stack()))
+			if !c.Writer.Written() {
+				s.refuse(c, refusalFault)
+			}
+			c.Abort()
+		}
+	}()
+	c.Next()
+}
+
+func (s *Server) logger() *slog.Logger {
+	if s.Logger == nil {
+		return slog.New(slog.DiscardHandler)
+	}
+	return s.Logger
+}

@@ -6,11 +6,77 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"syscall"
 	"time"
 )
 
 // errInterrupted is NLM_F_DUMP_INTR: the ruleset changed during the dump.
 var errInterrupted = errors.New("dump interrupted by a change")
+
+// An answer is the content of an NLMSG_ERROR or NLMSG_DONE.
+type answer struct {
+	errno  int // positive, 0 is success
+	text   string
+	offset int // of the refused attribute from the message's beginning, 0 if not known
+}
+
+func (a answer) wrap() error {
+	if a.text == "" {
+		return syscall.Errno(a.errno)
+	}
+	return fmt.Errorf("%w (%s)", syscall.Errno(a.errno), a.text)
+}
+
+const (
+	// maxDatagram is beyond the largest that the kernel sends (32 KB dumps).
+	maxDatagram = 64 << 10
+
+	nlError = 2
+	nlDone  = 3
+
+	flagCapped  = 0x100 // NLM_F_CAPPED: only the header of our message is repeated
+	flagAckTLVs = 0x200 // NLM_F_ACK_TLVS
+)
+
+func parseError(m message) (answer, error) {
+	d := m.data
+	if len(d) < 4 {
+		if m.typ == nlDone {
+			return answer{}, nil
+		}
+		return answer{}, fmt.Errorf("%w: answer of %d bytes", errMalformed, len(d))
+	}
+	a := answer{errno: -int(int32(binary.NativeEndian.Uint32(d)))}
+	d = d[4:]
+	if m.flags&flagAckTLVs == 0 {
+		return a, nil
+	}
+	if m.typ == nlError {
+		skip := nlHeaderLen
+		if len(d) >= nlHeaderLen && m.flags&flagCapped == 0 {
+			if n := binary.NativeEndian.Uint32(d); n < maxDatagram {
+				skip = align4(int(n))
+			}
+		}
+		if len(d) < skip {
+			return a, nil
+		}
+		d = d[skip:]
+	}
+	// The explanation is a courtesy: what is malformed in it is left out.
+	_ = attrs(d, func(typ uint16, v []byte) error {
+		switch typ {
+		case 1:
+			a.text = getString(v)
+		case 2:
+			if len(v) >= 4 {
+				a.offset = int(binary.NativeEndian.Uint32(v))
+			}
+		}
+		return nil
+	})
+	return a, nil
+}
 
 // body returns the address family and the attributes of a message.
 func (m message) body() (family uint8, a []byte, err error) {

@@ -1,0 +1,305 @@
+package store
+
+import (
+	"encoding/binary"
+	"time"
+
+	"zonegate"
+)
+
+// The stored form of the state's entities, in the state file and in snapshots.
+// A changed form gets the next version, and the reader keeps the old one.
+const entityVersion = 1
+
+// Sections of the state file, and entry kinds of a snapshot, in the order in
+// which a snapshot has them: what a gateway needs to serve comes first.
+const (
+	sectionMeta       = 1
+	sectionPlan       = 2
+	sectionLiveGrant  = 3
+	sectionSession    = 4
+	sectionUnused     = 5 // vouchers that can still be redeemed
+	sectionSales      = 6
+	sectionUsed       = 7 // vouchers that were redeemed or revoked
+	sectionEndedGrant = 8
+)
+
+var sections = []byte{
+	sectionMeta, sectionPlan, sectionLiveGrant, sectionSession,
+	sectionUnused, sectionSales, sectionUsed, sectionEndedGrant,
+}
+
+var metaKey = []byte("meta")
+
+func (e *encoder) plan(p zonegate.Plan) {
+	e.string(p.ID)
+	e.uint(uint64(p.Version))
+	e.string(p.Name)
+	e.int(p.Price.Amount)
+	e.string(p.Price.Currency)
+	e.int(int64(p.Duration))
+	e.uint(p.DataCap)
+	e.uint(p.Rate.CIRUp)
+	e.uint(p.Rate.CIRDown)
+	e.uint(p.Rate.MIRUp)
+	e.uint(p.Rate.MIRDown)
+	e.uint(uint64(p.Time))
+	e.uint(uint64(p.DevicesMax))
+	e.bool(p.Trial)
+	e.bool(p.Withdrawn)
+}
+
+func (d *decoder) plan() zonegate.Plan {
+	return zonegate.Plan{
+		ID: d.string(), Version: uint32(d.uint()), Name: d.string(),
+		Price:    zonegate.Money{Amount: d.int(), Currency: d.string()},
+		Duration: time.Duration(d.int()), DataCap: d.uint(),
+		Rate: zonegate.Rate{CIRUp: d.uint(), CIRDown: d.uint(), MIRUp: d.uint(), MIRDown: d.uint()},
+		Time: zonegate.TimePolicy(d.uint()), DevicesMax: int(d.uint()), Trial: d.bool(), Withdrawn: d.bool(),
+	}
+}
+
+func planKey(r zonegate.PlanRef) []byte {
+	return binary.BigEndian.AppendUint32(append([]byte(r.ID), 0), r.Version)
+}
+
+func sealPlan(p zonegate.Plan) []byte {
+	e := &encoder{}
+	e.plan(p)
+	return seal(entityVersion, e.b)
+}
+
+func openPlan(value []byte) (zonegate.Plan, error) {
+	d := unseal(entityVersion, value)
+	p := d.plan()
+	return p, d.end()
+}
+
+func voucherSection(v zonegate.Voucher) byte {
+	if v.Grant != 0 || v.Revoked {
+		return sectionUsed
+	}
+	return sectionUnused
+}
+
+func sealVoucher(v zonegate.Voucher) []byte {
+	e := &encoder{}
+	e.raw(v.Key[:])
+	e.ref(v.Plan)
+	e.string(v.Batch)
+	e.string(v.Site)
+	e.time(v.Expires)
+	e.bool(v.Revoked)
+	e.uint(uint64(v.Grant))
+	return seal(entityVersion, e.b)
+}
+
+func openVoucher(value []byte) (zonegate.Voucher, error) {
+	d := unseal(entityVersion, value)
+	v := zonegate.Voucher{
+		Key: d.key(), Plan: d.ref(), Batch: d.string(), Site: d.string(),
+		Expires: d.time(), Revoked: d.bool(), Grant: d.grant(),
+	}
+	return v, d.end()
+}
+
+func grantKey(id zonegate.GrantID) []byte { return binary.BigEndian.AppendUint64(nil, uint64(id)) }
+
+func grantSection(g zonegate.Grant) byte {
+	if g.State.Ended() {
+		return sectionEndedGrant
+	}
+	return sectionLiveGrant
+}
+
+func sealGrant(g zonegate.Grant) []byte {
+	e := &encoder{}
+	e.uint(uint64(g.ID))
+	e.string(g.Source.Kind)
+	e.string(g.Source.Ref)
+	e.ref(g.Plan)
+	e.uint(uint64(g.State))
+	e.uint(uint64(len(g.Devices)))
+	for _, m := range g.Devices {
+		e.raw(m[:])
+	}
+	e.uint(g.Cap)
+	e.octets(g.Used)
+	e.uint(uint64(g.Time))
+	e.bool(g.Running)
+	e.int(int64(g.EndsAt))
+	e.int(int64(g.TimeLeft))
+	e.time(g.Issued)
+	e.time(g.Started)
+	e.int(int64(g.Moved))
+	e.bool(g.EverMoved)
+	return seal(entityVersion, e.b)
+}
+
+func openGrant(value []byte) (zonegate.Grant, error) {
+	d := unseal(entityVersion, value)
+	g := zonegate.Grant{
+		ID: d.grant(), Source: zonegate.Source{Kind: d.string(), Ref: d.string()},
+		Plan: d.ref(), State: zonegate.GrantState(d.uint()),
+	}
+	n := d.count()
+	for i := 0; i < n && d.err == nil; i++ {
+		g.Devices = append(g.Devices, d.mac())
+	}
+	g.Cap, g.Used, g.Time = d.uint(), d.octets(), zonegate.TimePolicy(d.uint())
+	g.Running, g.EndsAt, g.TimeLeft = d.bool(), time.Duration(d.int()), time.Duration(d.int())
+	g.Issued, g.Started = d.time(), d.time()
+	g.Moved, g.EverMoved = time.Duration(d.int()), d.bool()
+	return g, d.end()
+}
+
+func sessionKey(id zonegate.SessionID) []byte {
+	return binary.BigEndian.AppendUint32(nil, uint32(id))
+}
+
+func sealSession(s zonegate.Session) []byte {
+	e := &encoder{}
+	e.uint(uint64(s.ID))
+	e.uint(uint64(s.Grant))
+	e.raw(s.Device[:])
+	e.string(s.Path)
+	e.octets(s.Octets)
+	e.bool(s.Stopped)
+	return seal(entityVersion, e.b)
+}
+
+func openSession(value []byte) (zonegate.Session, error) {
+	d := unseal(entityVersion, value)
+	s := zonegate.Session{
+		ID: d.session(), Grant: d.grant(), Device: d.mac(), Path: d.string(),
+		Octets: d.octets(), Stopped: d.bool(),
+	}
+	return s, d.end()
+}
+
+func salesKey(s zonegate.DaySales) []byte {
+	return []byte(s.Day + "\x00" + s.Plan + "\x00" + s.Total.Currency)
+}
+
+func sealSales(s zonegate.DaySales) []byte {
+	e := &encoder{}
+	e.string(s.Day)
+	e.string(s.Plan)
+	e.uint(s.Count)
+	e.int(s.Total.Amount)
+	e.string(s.Total.Currency)
+	return seal(entityVersion, e.b)
+}
+
+func openSales(value []byte) (zonegate.DaySales, error) {
+	d := unseal(entityVersion, value)
+	s := zonegate.DaySales{
+		Day: d.string(), Plan: d.string(), Count: d.uint(),
+		Total: zonegate.Money{Amount: d.int(), Currency: d.string()},
+	}
+	return s, d.end()
+}
+
+// meta is the domain's meta and the place in the journal's chain.
+type meta struct {
+	zonegate.Meta
+	hash [16]byte
+}
+
+func sealMeta(m meta) []byte {
+	e := &encoder{}
+	e.uint(m.Seq)
+	e.raw(m.hash[:])
+	e.raw(m.Key[:])
+	e.uint(uint64(m.LastGrant))
+	e.uint(uint64(m.LastSession))
+	c := m.Clock
+	e.int(int64(c.Calendar))
+	e.int(int64(c.Online))
+	e.instant(c.Last)
+	e.time(c.Anchor)
+	e.int(int64(c.AnchorAt))
+	e.string(c.AnchorBoot)
+	return seal(entityVersion, e.b)
+}
+
+func openMeta(value []byte) (meta, error) {
+	d := unseal(entityVersion, value)
+	var m meta
+	m.Seq = d.uint()
+	d.raw(m.hash[:])
+	d.raw(m.Key[:])
+	m.LastGrant, m.LastSession = d.grant(), d.session()
+	m.Clock = zonegate.ServiceClock{
+		Calendar: time.Duration(d.int()), Online: time.Duration(d.int()), Last: d.instant(),
+		Anchor: d.time(), AnchorAt: time.Duration(d.int()), AnchorBoot: d.string(),
+	}
+	return m, d.end()
+}
+
+// An entry is one stored entity.
+type entry struct {
+	section    byte
+	key, value []byte
+	// not is the section the entity must not be in (any more); zero for none.
+	not byte
+}
+
+// entries returns the stored form of changes, without their meta.
+func entries(c zonegate.Changes) []entry {
+	var out []entry
+	for _, p := range c.Plans {
+		out = append(out, entry{section: sectionPlan, key: planKey(p.Ref()), value: sealPlan(p)})
+	}
+	for _, v := range c.Vouchers {
+		s := voucherSection(v)
+		out = append(out, entry{s, append([]byte(nil), v.Key[:]...), sealVoucher(v), sectionUnused + sectionUsed - s})
+	}
+	for _, g := range c.Grants {
+		s := grantSection(g)
+		out = append(out, entry{s, grantKey(g.ID), sealGrant(g), sectionLiveGrant + sectionEndedGrant - s})
+	}
+	for _, s := range c.Sessions {
+		out = append(out, entry{section: sectionSession, key: sessionKey(s.ID), value: sealSession(s)})
+	}
+	for _, id := range c.Closed {
+		out = append(out, entry{key: sessionKey(id), not: sectionSession})
+	}
+	for _, s := range c.Sales {
+		out = append(out, entry{section: sectionSales, key: salesKey(s), value: sealSales(s)})
+	}
+	return out
+}
+
+// add decodes an entry into changes.
+func add(c *zonegate.Changes, m *meta, section byte, value []byte) error {
+	var err error
+	switch section {
+	case sectionMeta:
+		*m, err = openMeta(value)
+		c.Meta = m.Meta
+	case sectionPlan:
+		var p zonegate.Plan
+		p, err = openPlan(value)
+		c.Plans = append(c.Plans, p)
+	case sectionUnused, sectionUsed:
+		var v zonegate.Voucher
+		v, err = openVoucher(value)
+		c.Vouchers = append(c.Vouchers, v)
+	case sectionLiveGrant, sectionEndedGrant:
+		var g zonegate.Grant
+		g, err = openGrant(value)
+		c.Grants = append(c.Grants, g)
+	case sectionSession:
+		var s zonegate.Session
+		s, err = openSession(value)
+		c.Sessions = append(c.Sessions, s)
+	case sectionSales:
+		var s zonegate.DaySales
+		s, err = openSales(value)
+		c.Sales = append(c.Sales, s)
+	default:
+		return errFormat
+	}
+	return err
+}

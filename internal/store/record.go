@@ -1,0 +1,225 @@
+package store
+
+import (
+	"fmt"
+	"time"
+
+	"zonegate"
+)
+
+// The journal's form of the domain's records. A payload is the format version,
+// the instant, the number of events, and each event as its kind and fields.
+// Kinds are never renumbered and their fields never change: a new form gets a
+// new kind, and the old one stays readable.
+const recordVersion = 1
+
+const (
+	kindZoneFounded    = 1
+	kindPlanSet        = 2
+	kindVouchersAdded  = 3
+	kindVoucherRevoked = 4
+	kindGrantIssued    = 5
+	kindGrantActivated = 6
+	kindDeviceAdded    = 7
+	kindGrantMoved     = 8
+	kindToppedUp       = 9
+	kindGrantReplanned = 10
+	kindGrantEnded     = 11
+	kindSessionOpened  = 12
+	kindSessionStopped = 13
+	kindSessionClosed  = 14
+	kindUsageCounted   = 15
+)
+
+func encodeRecord(r zonegate.Record) ([]byte, error) {
+	e := &encoder{b: make([]byte, 0, 128)}
+	e.uint(recordVersion)
+	e.instant(r.At)
+	e.uint(uint64(len(r.Events)))
+	for _, event := range r.Events {
+		if err := e.event(event); err != nil {
+			return nil, err
+		}
+	}
+	return e.b, nil
+}
+
+func decodeRecord(seq uint64, payload []byte) (zonegate.Record, error) {
+	d := &decoder{b: payload}
+	if v := d.uint(); d.err == nil && v != recordVersion {
+		d.fail(fmt.Sprintf("record version %d", v))
+	}
+	r := zonegate.Record{Seq: seq, At: d.instant()}
+	n := d.count()
+	for i := 0; i < n && d.err == nil; i++ {
+		r.Events = append(r.Events, d.event())
+	}
+	if err := d.end(); err != nil {
+		return zonegate.Record{}, fmt.Errorf("reading record %d: %w", seq, err)
+	}
+	return r, nil
+}
+
+func (e *encoder) instant(i zonegate.Instant) {
+	e.string(i.Boot)
+	e.int(int64(i.Mono))
+	e.time(i.Wall)
+	e.bool(i.Trusted)
+}
+
+func (d *decoder) instant() zonegate.Instant {
+	return zonegate.Instant{Boot: d.string(), Mono: time.Duration(d.int()), Wall: d.time(), Trusted: d.bool()}
+}
+
+func (e *encoder) ref(r zonegate.PlanRef) { e.string(r.ID); e.uint(uint64(r.Version)) }
+
+func (d *decoder) ref() zonegate.PlanRef {
+	return zonegate.PlanRef{ID: d.string(), Version: uint32(d.uint())}
+}
+
+func (e *encoder) event(event zonegate.Event) error {
+	switch v := event.(type) {
+	case zonegate.ZoneFounded:
+		e.uint(kindZoneFounded)
+		e.raw(v.Key[:])
+	case zonegate.PlanSet:
+		e.uint(kindPlanSet)
+		e.plan(v.Plan)
+	case zonegate.VouchersAdded:
+		e.uint(kindVouchersAdded)
+		e.string(v.Batch)
+		e.ref(v.Plan)
+		e.string(v.Site)
+		e.time(v.Expires)
+		e.uint(uint64(len(v.Keys)))
+		for _, k := range v.Keys {
+			e.raw(k[:])
+		}
+	case zonegate.VoucherRevoked:
+		e.uint(kindVoucherRevoked)
+		e.raw(v.Key[:])
+	case zonegate.GrantIssued:
+		e.uint(kindGrantIssued)
+		e.uint(uint64(v.Grant))
+		e.string(v.Source.Kind)
+		e.string(v.Source.Ref)
+		e.raw(v.Voucher[:])
+		e.ref(v.Plan)
+		e.raw(v.Device[:])
+	case zonegate.GrantActivated:
+		e.uint(kindGrantActivated)
+		e.uint(uint64(v.Grant))
+	case zonegate.DeviceAdded:
+		e.uint(kindDeviceAdded)
+		e.uint(uint64(v.Grant))
+		e.raw(v.Device[:])
+	case zonegate.GrantMoved:
+		e.uint(kindGrantMoved)
+		e.uint(uint64(v.Grant))
+		e.raw(v.From[:])
+		e.raw(v.To[:])
+	case zonegate.ToppedUp:
+		e.uint(kindToppedUp)
+		e.uint(uint64(v.Grant))
+		e.uint(v.Octets)
+		e.int(int64(v.Time))
+	case zonegate.GrantReplanned:
+		e.uint(kindGrantReplanned)
+		e.uint(uint64(v.Grant))
+		e.ref(v.Plan)
+	case zonegate.GrantEnded:
+		e.uint(kindGrantEnded)
+		e.uint(uint64(v.Grant))
+		e.uint(uint64(v.State))
+	case zonegate.SessionOpened:
+		e.uint(kindSessionOpened)
+		e.uint(uint64(v.Session))
+		e.uint(uint64(v.Grant))
+		e.raw(v.Device[:])
+		e.string(v.Path)
+	case zonegate.SessionStopped:
+		e.uint(kindSessionStopped)
+		e.uint(uint64(v.Session))
+	case zonegate.SessionClosed:
+		e.uint(kindSessionClosed)
+		e.uint(uint64(v.Session))
+		e.octets(v.Octets)
+	case zonegate.UsageCounted:
+		e.uint(kindUsageCounted)
+		e.uint(uint64(len(v.Sessions)))
+		for _, s := range v.Sessions {
+			e.uint(uint64(s.Session))
+			e.octets(s.Octets)
+		}
+	default:
+		return fmt.Errorf("the journal has no form for a %T", event)
+	}
+	return nil
+}
+
+func (d *decoder) grant() zonegate.GrantID     { return zonegate.GrantID(d.uint()) }
+func (d *decoder) session() zonegate.SessionID { return zonegate.SessionID(d.uint()) }
+
+func (d *decoder) mac() (m zonegate.MAC) { d.raw(m[:]); return m }
+
+func (d *decoder) key() (k zonegate.VoucherKey) { d.raw(k[:]); return k }
+
+// event reads one event. Composite literals evaluate their fields in the order
+// written, which is the order of the encoder.
+func (d *decoder) event() zonegate.Event {
+	switch kind := d.uint(); kind {
+	case kindZoneFounded:
+		var v zonegate.ZoneFounded
+		d.raw(v.Key[:])
+		return v
+	case kindPlanSet:
+		return zonegate.PlanSet{Plan: d.plan()}
+	case kindVouchersAdded:
+		v := zonegate.VouchersAdded{Batch: d.string(), Plan: d.ref(), Site: d.string(), Expires: d.time()}
+		n := d.count()
+		for i := 0; i < n && d.err == nil; i++ {
+			v.Keys = append(v.Keys, d.key())
+		}
+		return v
+	case kindVoucherRevoked:
+		return zonegate.VoucherRevoked{Key: d.key()}
+	case kindGrantIssued:
+		return zonegate.GrantIssued{
+			Grant:   d.grant(),
+			Source:  zonegate.Source{Kind: d.string(), Ref: d.string()},
+			Voucher: d.key(), Plan: d.ref(), Device: d.mac(),
+		}
+	case kindGrantActivated:
+		return zonegate.GrantActivated{Grant: d.grant()}
+	case kindDeviceAdded:
+		return zonegate.DeviceAdded{Grant: d.grant(), Device: d.mac()}
+	case kindGrantMoved:
+		return zonegate.GrantMoved{Grant: d.grant(), From: d.mac(), To: d.mac()}
+	case kindToppedUp:
+		return zonegate.ToppedUp{Grant: d.grant(), Octets: d.uint(), Time: time.Duration(d.int())}
+	case kindGrantReplanned:
+		return zonegate.GrantReplanned{Grant: d.grant(), Plan: d.ref()}
+	case kindGrantEnded:
+		v := zonegate.GrantEnded{Grant: d.grant(), State: zonegate.GrantState(d.uint())}
+		if !v.State.Ended() || v.State > zonegate.Revoked {
+			d.fail("grant state")
+		}
+		return v
+	case kindSessionOpened:
+		return zonegate.SessionOpened{Session: d.session(), Grant: d.grant(), Device: d.mac(), Path: d.string()}
+	case kindSessionStopped:
+		return zonegate.SessionStopped{Session: d.session()}
+	case kindSessionClosed:
+		return zonegate.SessionClosed{Session: d.session(), Octets: d.octets()}
+	case kindUsageCounted:
+		n := d.count()
+		v := zonegate.UsageCounted{}
+		for i := 0; i < n && d.err == nil; i++ {
+			v.Sessions = append(v.Sessions, zonegate.SessionOctets{Session: d.session(), Octets: d.octets()})
+		}
+		return v
+	default:
+		d.fail(fmt.Sprintf("event kind %d", kind))
+		return nil
+	}
+}
