@@ -15,6 +15,10 @@ import (
 // zone needs.
 const maxSize = 64 << 10
 
+// maxKeys is how many keys and headers a file may have. The decoder's work on
+// unknown keys grows with their number times the size of the file.
+const maxKeys = 2000
+
 // Parse reads a configuration and checks it. The name stands for the file in
 // messages. What is wrong with the content is an *Error that holds all of it;
 // any other error is r's.
@@ -46,6 +50,11 @@ func Parse(r io.Reader, name string) (*Config, error) {
 func (c *checker) decode(text []byte, raw *rawConfig) bool {
 	text = bytes.Clone(text)
 	c.scan(text)
+	if len(c.places.list) > maxKeys {
+		c.problems = nil
+		c.addAt(0, 0, "", fmt.Sprintf("the file has more than %d keys; is it a configuration?", maxKeys))
+		return false
+	}
 	for {
 		*raw = rawConfig{}
 		err := toml.NewDecoder(bytes.NewReader(text)).DisallowUnknownFields().Decode(raw)
