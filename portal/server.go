@@ -132,8 +132,19 @@ func (s *Server) pages() http.Handler {
 	e.POST("/logout", s.logout)
 	e.POST("/move", s.move)
 	e.NoRoute(func(c *gin.Context) { s.refuse(c, refusalNotFound) })
-	e.NoMethod(func(c *gin.Context) { s.refuse(c, refusalMethod) })
+	e.NoMethod(s.wrongMethod)
 	return e
+}
+
+// wrongMethod answers a method that a route does not have. A browser that asks
+// for the address of a form, because its page was loaded again, gets the page
+// with that form.
+func (s *Server) wrongMethod(c *gin.Context) {
+	if c.Request.Method == http.MethodGet && wants(c.Request, formText) == formHTML {
+		s.see(c, s.page(c, "/", "").Link("/", ""))
+		return
+	}
+	s.refuse(c, refusalMethod)
 }
 
 // headers are those of every answer.

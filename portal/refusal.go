@@ -1,0 +1,85 @@
+package portal
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+
+	"zonegate"
+	"zonegate/web"
+)
+
+// A refusal is one reason for which a request is not done, as every form of
+// answer gives it.
+type refusal struct {
+	err error
+	// reason is what programs read.
+	reason     string
+	status     int
+	what, next web.Text
+	// retry is when the same request may be tried again, unless the error says
+	// it itself; zero means never.
+	retry time.Duration
+}
+
+var (
+	refusalEmpty    = refusal{nil, "empty", http.StatusUnprocessableEntity, web.TextEmpty, web.TextEmptyNext, 0}
+	refusalForm     = refusal{nil, "form", http.StatusForbidden, web.TextBadForm, web.TextBadFormNext, 0}
+	refusalRequest  = refusal{nil, "request", http.StatusBadRequest, web.TextBadRequest, web.TextNotFoundNext, 0}
+	refusalTooLarge = refusal{nil, "too_large", http.StatusRequestEntityTooLarge, web.TextBadRequest, web.TextNotFoundNext, 0}
+	refusalNotFound = refusal{nil, "not_found", http.StatusNotFound, web.TextNotFound, web.TextNotFoundNext, 0}
+	refusalMethod   = refusal{nil, "method", http.StatusMethodNotAllowed, web.TextBadRequest, web.TextNotFoundNext, 0}
+	refusalDevice   = refusal{nil, "unknown_device", http.StatusServiceUnavailable, web.TextUnknownDevice, web.TextUnknownDeviceNext, 5 * time.Second}
+	refusalFault    = refusal{nil, "fault", http.StatusInternalServerError, web.TextFault, web.TextTryAgainNext, 0}
+)
+
+// refusals are the Gate's. Each has its own message, and status codes let a
+// program tell what the customer can do: 422 type again, 410 buy again, 409
+// confirm, 429 wait, 503 call the seller.
+var refusals = []refusal{
+	{zonegate.ErrWrongCode, "wrong", http.StatusUnprocessableEntity, web.TextWrong, web.TextWrongNext, 0},
+	{zonegate.ErrCodeTooLong, "too_long", http.StatusUnprocessableEntity, web.TextTooLong, web.TextWrongNext, 0},
+	{zonegate.ErrForeignCode, "foreign", http.StatusUnprocessableEntity, web.TextForeign, web.TextForeignNext, 0},
+	{zonegate.ErrUsedCode, "used", http.StatusGone, web.TextUsedUp, web.TextUsedUpNext, 0},
+	{zonegate.ErrExpiredCode, "expired", http.StatusGone, web.TextExpired, web.TextExpiredNext, 0},
+	{zonegate.ErrRevokedCode, "revoked", http.StatusGone, web.TextRevoked, web.TextRevokedNext, 0},
+	{zonegate.ErrOtherDevice, "other_device", http.StatusConflict, web.TextOtherDevice, web.TextOtherDeviceNext, 0},
+	{zonegate.ErrTooManyCodes, "too_many", http.StatusTooManyRequests, web.TextTooMany, web.TextWaitNext, time.Minute},
+	{zonegate.ErrMovedRecently, "moved_recently", http.StatusTooManyRequests, web.TextMovedRecently, web.TextWaitNext, time.Minute},
+	{zonegate.ErrNotDurable, "not_durable", http.StatusServiceUnavailable, web.TextNotDurable, web.TextNotDurableNext, time.Minute},
+	{zonegate.ErrStopped, "stopped", http.StatusServiceUnavailable, web.TextStopped, web.TextTryAgainNext, 10 * time.Second},
+	{zonegate.ErrNoGrant, "no_grant", http.StatusPaymentRequired, web.TextNoGrant, web.TextNoGrantNext, 0},
+	{zonegate.ErrNoSuchGrant, "no_such_grant", http.StatusNotFound, web.TextNoSuchGrant, web.TextNoSuchGrantNext, 0},
+	{zonegate.ErrGrantEnded, "grant_ended", http.StatusGone, web.TextGrantEnded, web.TextUsedUpNext, 0},
+}
+
+// explain returns why the Gate refused. An error that is not in the list is a
+// fault of ours.
+func (s *Server) explain(err error) refusal {
+	for _, f := range refusals {
+		if errors.Is(err, f.err) {
+			var again *zonegate.RetryError
+			if errors.As(err, &again) {
+				f.retry = again.After
+			}
+			return f
+		}
+	}
+	if !errors.Is(err, context.Canceled) {
+		s.logger().Error("the portal could not answer", "error", err)
+	}
+	return refusalFault
+}
+
+// alert writes a refusal for people.
+func (f refusal) alert(l web.Lang) *web.Alert {
+	next := l.Say(f.next)
+	if f.next == web.TextWaitNext {
+		next = l.Say(f.next, l.Wait(f.retry))
+	}
+	return &web.Alert{What: l.Say(f.what), Next: next}
+}
+
+// retrySeconds is never early.
+func (f refusal) retrySeconds() int64 { return int64((f.retry + time.Second - 1) / time.Second) }

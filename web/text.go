@@ -1,0 +1,302 @@
+package web
+
+import "fmt"
+
+// A Lang is a language of the pages.
+type Lang uint8
+
+const (
+	French Lang = iota
+	English
+	languages
+)
+
+// Tag returns the language as HTML and HTTP name it.
+func (l Lang) Tag() string {
+	if l == English {
+		return "en"
+	}
+	return "fr"
+}
+
+// ParseLang returns the language with a tag such as "fr" or "en-GB".
+func ParseLang(tag string) (Lang, bool) {
+	if len(tag) < 2 || len(tag) > 2 && tag[2] != '-' && tag[2] != '_' {
+		return 0, false
+	}
+	// Setting bit 5 makes an ASCII letter lower case.
+	switch string([]byte{tag[0] | 0x20, tag[1] | 0x20}) {
+	case "fr":
+		return French, true
+	case "en":
+		return English, true
+	}
+	return 0, false
+}
+
+// Say returns a text, with its arguments put in.
+func (l Lang) Say(t Text, args ...any) string {
+	s := texts[t][l]
+	if len(args) > 0 {
+		s = fmt.Sprintf(s, args...)
+	}
+	return s
+}
+
+// A Text names one text that a customer reads.
+type Text uint8
+
+const (
+	// TextNone is no text.
+	TextNone Text = iota
+	TextOtherLanguage
+	TextHelp
+
+	TextHomeTitle
+	TextHomeSteps
+	TextCode
+	TextCodeHint
+	TextGo
+	TextPlans
+	TextNoPlans
+	TextWaiting
+	TextContinue
+	TextContinueHint
+
+	TextOnlineTitle
+	TextPendingTitle
+	TextPendingHint
+	TextOfflineTitle
+	TextStatusTitle
+	TextPlan
+	TextTimeLeft
+	TextDataLeft
+	TextOf
+	TextNoCap
+	TextUsed
+	TextSpeed
+	TextUpTo
+	TextUpToKept
+	TextLineSpeed
+	TextEnds
+	TextNotStarted
+	TextQueue
+	TextQueued
+	TextMoved
+	TextLogout
+	TextLogoutTimeStops
+	TextLogoutTimeRuns
+	TextAddTitle
+	TextAddHint
+	TextAdd
+	TextKeepTitle
+	TextKeepHint
+
+	TextElsewhereTitle
+	TextElsewhereHint
+	TextMoveHere
+	TextEndedTitle
+	TextEndedHint
+
+	TextConfirmMove
+	TextGoPortal
+
+	TextEmpty
+	TextEmptyNext
+	TextWrong
+	TextWrongNext
+	TextTooLong
+	TextForeign
+	TextForeignNext
+	TextUsedUp
+	TextUsedUpNext
+	TextExpired
+	TextExpiredNext
+	TextRevoked
+	TextRevokedNext
+	TextOtherDevice
+	TextOtherDeviceNext
+	TextTooMany
+	TextMovedRecently
+	TextWaitNext
+	TextNotDurable
+	TextNotDurableNext
+	TextStopped
+	TextNoGrant
+	TextNoGrantNext
+	TextNoSuchGrant
+	TextNoSuchGrantNext
+	TextGrantEnded
+	TextBadForm
+	TextBadFormNext
+	TextUnknownDevice
+	TextUnknownDeviceNext
+	TextNotFound
+	TextNotFoundNext
+	TextBadRequest
+	TextTryAgainNext
+	TextFault
+
+	TextLineOnline
+	TextLineQueued
+	TextLinePending
+	TextLineOffline
+	TextLineLoggedOut
+
+	TextFree
+	TextUnlimited
+	TextDevices
+	TextMoment
+	TextLessThanMinute
+	textCount
+)
+
+// texts has every text in both languages: French, English. The words are
+// those that somebody with little schooling uses; what to do next is always
+// said.
+var texts = [textCount][languages]string{
+	TextOtherLanguage: {"English", "Français"},
+	TextHelp:          {"Besoin d’aide ?", "Need help?"},
+
+	TextHomeTitle: {"Bienvenue", "Welcome"},
+	TextHomeSteps: {
+		"Achetez un code chez le vendeur. Tapez-le ici pour aller sur Internet.",
+		"Buy a code from the seller. Type it here to go on the Internet.",
+	},
+	TextCode:         {"Votre code", "Your code"},
+	TextCodeHint:     {"Il est écrit sur le ticket.", "It is written on the ticket."},
+	TextGo:           {"Se connecter", "Connect"},
+	TextPlans:        {"Les forfaits", "Plans"},
+	TextNoPlans:      {"Demandez les prix au vendeur.", "Ask the seller for the prices."},
+	TextWaiting:      {"Il vous reste un forfait", "You still have a plan"},
+	TextContinue:     {"Continuer", "Continue"},
+	TextContinueHint: {"Touchez « Continuer » pour aller sur Internet.", "Tap “Continue” to go on the Internet."},
+
+	TextOnlineTitle:  {"Vous êtes connecté", "You are online"},
+	TextPendingTitle: {"Connexion en cours…", "Connecting…"},
+	TextPendingHint: {
+		"Votre forfait est bien enregistré. Attendez quelques secondes.",
+		"Your plan is safe. Wait a few seconds.",
+	},
+	TextOfflineTitle: {"Vous n’êtes pas connecté", "You are not online"},
+	TextStatusTitle:  {"Mon forfait", "My plan"},
+	TextPlan:         {"Forfait", "Plan"},
+	TextTimeLeft:     {"Temps restant", "Time left"},
+	TextDataLeft:     {"Internet restant", "Data left"},
+	TextOf:           {"sur %s", "of %s"},
+	TextNoCap:        {"Sans limite", "No limit"},
+	TextUsed:         {"Déjà utilisé", "Used so far"},
+	TextSpeed:        {"Vitesse", "Speed"},
+	TextUpTo:         {"jusqu’à %s", "up to %s"},
+	TextUpToKept:     {"jusqu’à %s, dont %s réservés pour vous", "up to %s, %s of it kept for you"},
+	TextLineSpeed:    {"celle de la ligne", "that of the line"},
+	TextEnds:         {"Fin", "Ends"},
+	TextNotStarted:   {"Pas encore commencé", "Not started yet"},
+	TextQueue:        {"Ensuite", "Next"},
+	TextQueued: {
+		"Votre nouveau forfait est gardé. Il commencera tout seul après celui-ci.",
+		"Your new plan is kept. It starts by itself after this one.",
+	},
+	TextMoved:  {"Votre forfait est maintenant sur ce téléphone.", "Your plan is now on this phone."},
+	TextLogout: {"Se déconnecter", "Disconnect"},
+	TextLogoutTimeStops: {
+		"Le temps s’arrête quand vous êtes déconnecté.",
+		"The time stops while you are disconnected.",
+	},
+	TextLogoutTimeRuns: {
+		"Le temps continue même si vous êtes déconnecté.",
+		"The time goes on even while you are disconnected.",
+	},
+	TextAddTitle: {"Ajouter un autre code", "Add another code"},
+	TextAddHint: {
+		"Il commencera tout seul après votre forfait.",
+		"It starts by itself after your plan.",
+	},
+	TextAdd:       {"Ajouter", "Add"},
+	TextKeepTitle: {"Changer de téléphone ?", "New phone?"},
+	TextKeepHint: {
+		"Tapez le même code sur l’autre téléphone. Ou gardez cette adresse secrète et ouvrez-la sur l’autre téléphone :",
+		"Type the same code on the other phone. Or keep this address secret and open it on the other phone:",
+	},
+
+	TextElsewhereTitle: {"Ce forfait est sur un autre téléphone", "This plan is on another phone"},
+	TextElsewhereHint: {
+		"Vous pouvez le mettre sur ce téléphone. L’autre téléphone peut alors être déconnecté.",
+		"You can bring it to this phone. The other phone may then be disconnected.",
+	},
+	TextMoveHere:   {"Mettre mon forfait ici", "Bring my plan here"},
+	TextEndedTitle: {"Ce forfait est terminé", "This plan has ended"},
+	TextEndedHint: {
+		"Pour continuer, achetez un nouveau code et tapez-le ici.",
+		"To go on, buy a new code and type it here.",
+	},
+
+	TextConfirmMove: {"Oui, l’utiliser sur ce téléphone", "Yes, use it on this phone"},
+	TextGoPortal:    {"Aller à la page de connexion", "Go to the sign-in page"},
+
+	TextEmpty:     {"Le code manque.", "The code is missing."},
+	TextEmptyNext: {"Tapez le code qui est écrit sur le ticket.", "Type the code that is written on the ticket."},
+	TextWrong:     {"Ce code n’est pas juste.", "This code is not right."},
+	TextWrongNext: {
+		"Regardez bien le ticket et tapez le code encore une fois.",
+		"Look at the ticket and type the code once more.",
+	},
+	TextTooLong: {"Ce code est trop long.", "This code is too long."},
+	TextForeign: {"Ce code est pour une autre zone WiFi.", "This code is for another WiFi zone."},
+	TextForeignNext: {
+		"Vérifiez le code. S’il est juste, utilisez-le là où vous l’avez acheté.",
+		"Check the code. If it is right, use it where you bought it.",
+	},
+	TextUsedUp:      {"Ce code est déjà utilisé et il est fini.", "This code was used and nothing is left of it."},
+	TextUsedUpNext:  {"Achetez un nouveau code chez le vendeur.", "Buy a new code from the seller."},
+	TextExpired:     {"La date de ce code est passée.", "This code is out of date."},
+	TextExpiredNext: {"Montrez le ticket au vendeur.", "Show the ticket to the seller."},
+	TextRevoked:     {"Le vendeur a annulé ce code.", "The seller has cancelled this code."},
+	TextRevokedNext: {"Montrez le ticket au vendeur.", "Show the ticket to the seller."},
+	TextOtherDevice: {"Ce code est utilisé sur un autre téléphone.", "This code is in use on another phone."},
+	TextOtherDeviceNext: {
+		"Voulez-vous l’utiliser ici ? L’autre téléphone sera déconnecté.",
+		"Do you want to use it here? The other phone will be disconnected.",
+	},
+	TextTooMany:       {"Trop de codes faux.", "Too many wrong codes."},
+	TextMovedRecently: {"Ce forfait vient de changer de téléphone.", "This plan has just changed phones."},
+	TextWaitNext:      {"Attendez %s, puis essayez encore.", "Wait %s, then try again."},
+	TextNotDurable: {
+		"La borne WiFi ne peut pas enregistrer les codes en ce moment.",
+		"The WiFi box cannot save codes right now.",
+	},
+	TextNotDurableNext: {
+		"Votre code n’est pas perdu. Prévenez le vendeur et essayez plus tard.",
+		"Your code is not lost. Tell the seller and try later.",
+	},
+	TextStopped:         {"La borne WiFi redémarre.", "The WiFi box is restarting."},
+	TextNoGrant:         {"Il ne reste rien sur ce téléphone.", "Nothing is left on this phone."},
+	TextNoGrantNext:     {"Achetez un code et tapez-le ici.", "Buy a code and type it here."},
+	TextNoSuchGrant:     {"Cette adresse n’est pas juste.", "This address is not right."},
+	TextNoSuchGrantNext: {"Tapez plutôt votre code ici.", "Type your code here instead."},
+	TextGrantEnded:      {"Ce forfait est terminé.", "This plan has ended."},
+	TextBadForm:         {"Cette page est trop vieille.", "This page is too old."},
+	TextBadFormNext:     {"Revenez à la page de connexion et essayez encore.", "Go back to the sign-in page and try again."},
+	TextUnknownDevice:   {"La borne WiFi ne voit pas votre téléphone.", "The WiFi box does not see your phone."},
+	TextUnknownDeviceNext: {
+		"Coupez le WiFi de votre téléphone, remettez-le, puis essayez encore.",
+		"Turn the WiFi of your phone off and on, then try again.",
+	},
+	TextNotFound:     {"Cette page n’existe pas.", "This page does not exist."},
+	TextNotFoundNext: {"Allez à la page de connexion.", "Go to the sign-in page."},
+	TextBadRequest:   {"La borne WiFi n’a pas compris.", "The WiFi box did not understand."},
+	TextTryAgainNext: {"Essayez encore dans un moment.", "Try again in a moment."},
+	TextFault:        {"Un problème est arrivé.", "Something went wrong."},
+
+	TextLineOnline:    {"Vous êtes connecté. Il reste %s.", "You are online. %s left."},
+	TextLineQueued:    {"Vous êtes connecté. Le nouveau forfait commencera après. Il reste %s.", "You are online. The new plan starts afterwards. %s left."},
+	TextLinePending:   {"Votre forfait est enregistré. La connexion arrive dans quelques secondes.", "Your plan is safe. The connection comes in a few seconds."},
+	TextLineOffline:   {"Vous n’êtes pas connecté. Il reste %s.", "You are not online. %s left."},
+	TextLineLoggedOut: {"Vous êtes déconnecté.", "You are disconnected."},
+
+	TextFree:           {"Gratuit", "Free"},
+	TextUnlimited:      {"Internet sans limite", "No data limit"},
+	TextDevices:        {"%d téléphones", "%d phones"},
+	TextMoment:         {"le %02d/%02d à %02d:%02d", "%02d/%02d at %02d:%02d"},
+	TextLessThanMinute: {"moins d’une minute", "less than a minute"},
+}

@@ -1,0 +1,137 @@
+package web
+
+import (
+	"crypto/sha256"
+	_ "embed"
+	"encoding/base64"
+	"net/url"
+	"time"
+)
+
+//go:embed style.css
+var style string
+
+// StyleSource is the style sheet's hash, as a Content-Security-Policy names
+// it.
+var StyleSource = func() string {
+	sum := sha256.Sum256([]byte(style))
+	return "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
+}()
+
+// A Page is what all pages have in common.
+type Page struct {
+	Lang Lang
+	// Sticky says that the customer picked the language, so links keep it.
+	Sticky bool
+	Zone   string
+	// Contact is how a customer reaches the seller; may be empty.
+	Contact string
+	// Megabyte is how many octets the zone calls one megabyte.
+	Megabyte uint64
+	// Self is the page that the link to the other language leads to; Token is
+	// its t parameter, if any.
+	Self, Token string
+	// Alert is shown above everything else, Notice too but calmly; TextNone is
+	// no notice.
+	Alert  *Alert
+	Notice Text
+}
+
+// An Alert says what went wrong and what to do next.
+type Alert struct {
+	What, Next string
+}
+
+// Link returns the address of a page of the portal, with the language if the
+// customer picked one.
+func (p Page) Link(path, token string) string {
+	q := url.Values{}
+	if token != "" {
+		q.Set("t", token)
+	}
+	if p.Sticky {
+		q.Set("lang", p.Lang.Tag())
+	}
+	if len(q) == 0 {
+		return path
+	}
+	return path + "?" + q.Encode()
+}
+
+func (p Page) other() Lang {
+	if p.Lang == French {
+		return English
+	}
+	return French
+}
+
+func (p Page) otherLink() string {
+	p.Sticky, p.Lang = true, p.other()
+	return p.Link(p.Self, p.Token)
+}
+
+// A Plan is one line of the price list.
+type Plan struct {
+	Name     string
+	Amount   int64
+	Currency string
+	Duration time.Duration
+	// Cap is in octets, Rate in bit/s towards the customer; zero means none.
+	Cap, Rate uint64
+	Devices   int
+}
+
+// A Balance is what is left of something bought.
+type Balance struct {
+	Plan string
+	// Started says that the time has begun to count.
+	Started  bool
+	TimeLeft time.Duration
+	// Ends is zero when nobody knows.
+	Ends time.Time
+	// Cap is zero without a data cap.
+	Cap, Used, OctetsLeft uint64
+	// CIR and MIR are in bit/s towards the customer; zero means none.
+	CIR, MIR uint64
+}
+
+// A Home is the page of a device that is not online.
+type Home struct {
+	Page
+	// Code is what was typed before, Confirm asks whether the code shall come
+	// to this device.
+	Code    string
+	Confirm bool
+	// Waiting is what was bought and can go on; nil if nothing.
+	Waiting *Balance
+	// FormToken goes with the buttons.
+	FormToken string
+	Plans     []Plan
+}
+
+// A Status is the page of a device that has something.
+type Status struct {
+	Page
+	Online, Pending bool
+	Balance         Balance
+	Queue           []Balance
+	FormToken       string
+	// TimeStops says that the time stands still while the device is offline.
+	TimeStops bool
+	// KeepURL is the whole address of this page; empty when it is not known.
+	KeepURL string
+}
+
+// An Elsewhere is the page of a grant that is not on this device.
+type Elsewhere struct {
+	Page
+	Balance   Balance
+	FormToken string
+}
+
+// A Message is a page that says one thing.
+type Message struct {
+	Page
+	// Back is the page to go to.
+	Back string
+}
