@@ -168,6 +168,27 @@ func TestFailureOfLastMessage(t *testing.T) {
 	}
 }
 
+// What only shows when the kernel looks at the whole: masquerading in a chain
+// that a filter chain jumps to.
+func TestFailureOfTheWhole(t *testing.T) {
+	c := withTable(t)
+	var b Batch
+	b.AddChain(Chain{Table: tbl, Name: "sub"})
+	b.AddRule(tbl, "sub", "", Masquerade())
+	b.AddChain(Chain{Table: tbl, Name: "base", Type: Filter, Hook: Forward, Policy: PolicyAccept})
+	b.AddRule(tbl, "base", "", Jump("sub"))
+	b.AddElements(marks, numbered(1, 10)...)
+	var failed *BatchError
+	if err := c.Commit(&b); !errors.As(err, &failed) || errors.Is(err, ErrNoNFTables) {
+		t.Errorf("error %v, want a refusal", err)
+	} else {
+		t.Log(err)
+	}
+	if n := len(elements(t, c, marks)); n != 0 {
+		t.Errorf("%d elements after a refused batch", n)
+	}
+}
+
 func TestFailureNamesElement(t *testing.T) {
 	c := withTable(t)
 	var b Batch
