@@ -1,0 +1,362 @@
+package doctor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+	"time"
+)
+
+// ErrNoDaemon is what a Daemon returns when none is running.
+var ErrNoDaemon = errors.New("the daemon is not running")
+
+// A Storage is the data directory.
+type Storage interface {
+	// Probe says what the directory can do.
+	Probe() (Room, error)
+	// Journal reads the journal without changing it and returns how many
+	// records it has, or what is damaged.
+	Journal() (records uint64, err error)
+}
+
+// A Room is what was found out about a directory.
+type Room struct {
+	Kind string // of the file system
+	Free uint64 // bytes
+	// Writable, Durable and Mappable say what works there; Volatile that it
+	// is lost with the power.
+	Writable, Durable, Mappable, Volatile bool
+	Notes                                 []string
+}
+
+// A Kernel is the Linux data path.
+type Kernel interface {
+	// Check examines the machine for what the data path needs.
+	Check(ctx context.Context) ([]Problem, error)
+}
+
+// A Problem is something that the data path found.
+type Problem struct {
+	// Topic is the check that it belongs to, one of the Topic constants.
+	Topic string
+	// Severe problems keep the gateway from doing its work.
+	Severe bool
+	Detail string
+	Fix    string
+}
+
+// A Daemon is the running gateway.
+type Daemon interface {
+	// Health returns ErrNoDaemon when there is none.
+	Health(ctx context.Context) (Health, error)
+}
+
+// A Health is what the running daemon says of itself. Empty problems are none.
+type Health struct {
+	Version                         string
+	JournalProblem, DataPathProblem string
+	ClockTrusted                    bool
+	Sessions                        int
+}
+
+// Settings are those of the configuration that the checks need.
+type Settings struct {
+	DataDir             string
+	LAN                 string
+	WAN                 []string
+	PortalPort, DNSPort uint16
+}
+
+// A Gateway is everything that can be examined. Sys is /proc/sys.
+type Gateway struct {
+	// ConfigName is the file, ConfigError what is wrong with it. With an
+	// error the rest is never asked.
+	ConfigName  string
+	ConfigError error
+	Settings    Settings
+	Storage     Storage
+	// ClockTrusted asks this machine's clock.
+	ClockTrusted func() bool
+	Kernel       Kernel
+	Daemon       Daemon
+	Sys          fs.FS
+	// Link returns an interface with its addresses.
+	Link func(name string) (Link, error)
+}
+
+// A Link is a network interface.
+type Link struct {
+	Up    bool
+	Addrs []netip.Prefix
+}
+
+// SystemLink looks an interface up in this network namespace.
+func SystemLink(name string) (Link, error) {
+	i, err := net.InterfaceByName(name)
+	if err != nil {
+		return Link{}, err
+	}
+	list, err := i.Addrs()
+	if err != nil {
+		return Link{}, err
+	}
+	l := Link{Up: i.Flags&net.FlagUp != 0}
+	for _, a := range list {
+		if p, err := netip.ParsePrefix(a.String()); err == nil {
+			l.Addrs = append(l.Addrs, p)
+		}
+	}
+	return l, nil
+}
+
+// Checks returns the tree for a gateway.
+func (g *Gateway) Checks() []Check {
+	k := &kernelReport{kernel: g.Kernel}
+	lan := Check{
+		ID: "lan", Title: "customers' interface", Run: g.lan,
+		Then: []Check{
+			{ID: "name-server", Title: "name server answers", Run: g.nameServer},
+			{ID: "portal", Title: "portal answers", Run: g.portal},
+		},
+	}
+	return []Check{{
+		ID: "configuration", Title: "configuration", Run: g.configuration,
+		Then: []Check{
+			{ID: "storage", Title: "data directory", Run: g.storage, Then: []Check{
+				{ID: "journal", Title: "journal", Run: g.journal},
+			}},
+			{ID: "clock", Title: "clock", Run: g.clock},
+			{ID: "features", Title: "kernel features", Run: k.topic(TopicFeatures, "everything that is needed is there"), Then: []Check{
+				{ID: "shapers", Title: "no other traffic shaper", Run: k.topic(TopicShapers, "none")},
+				{ID: "offloading", Title: "no flow offloading", Run: k.topic(TopicOffloading, "none")},
+				{ID: "bridge", Title: "bridge filtering", Run: k.topic(TopicBridge, "as it should be")},
+			}},
+			{ID: "forwarding", Title: "IP forwarding", Run: g.forwarding},
+			{ID: "wan", Title: "internet interfaces", Run: g.wan},
+			{ID: "daemon", Title: "daemon", Run: g.daemon, Then: []Check{
+				{ID: "sales", Title: "sales are open", Run: g.sales},
+				{ID: "enforcement", Title: "plans are enforced", Run: g.enforcement},
+				{ID: "table", Title: "own table in the kernel", Run: k.topic(TopicTable, "present"), Then: []Check{
+					{ID: "gate", Title: "gate closed for strangers (IPv4 and IPv6)", Run: k.topic(TopicGate, "both closed")},
+				}},
+				lan,
+			}},
+		},
+	}}
+}
+
+func (g *Gateway) configuration(context.Context) Finding {
+	if g.ConfigError != nil {
+		return fail("mend what is named, then: zonegate check-config", "%v", g.ConfigError)
+	}
+	return ok("%s", g.ConfigName)
+}
+
+// Least free space, in bytes.
+const (
+	spaceNeeded = 1 << 20
+	spaceWanted = 4 << 20
+)
+
+func (g *Gateway) storage(context.Context) Finding {
+	room, err := g.Storage.Probe()
+	if err != nil {
+		return fail("make the directory, or set data_dir to one that outlives a restart", "%v", err)
+	}
+	notes := strings.Join(room.Notes, "; ")
+	free := fmt.Sprintf("%s, %.1f MB free", room.Kind, float64(room.Free)/1e6)
+	switch {
+	case !room.Writable:
+		return fail("make "+g.Settings.DataDir+" writable; nothing can be sold until it is", "%s: %s", free, notes)
+	case !room.Durable:
+		return fail("set data_dir to a file system that keeps what is synced", "%s: %s", free, notes)
+	case room.Free < spaceNeeded:
+		return fail("make room: below 1 MB sales stop", "%s", free)
+	case room.Volatile:
+		return warn("set data_dir to flash or disk: here a power cut takes everything that was sold", "%s", free)
+	case room.Free < spaceWanted:
+		return warn("make room: less than 4 MB is left", "%s", free)
+	case !room.Mappable:
+		return ok("%s; the state is kept in RAM, the journal here", free)
+	}
+	return ok("%s", free)
+}
+
+func (g *Gateway) journal(context.Context) Finding {
+	n, err := g.Storage.Journal()
+	if err != nil {
+		return fail("keep a copy of the data directory, then: zonegate journal verify", "%v", err)
+	}
+	return ok("%d records, the chain is whole", n)
+}
+
+func (g *Gateway) clock(ctx context.Context) Finding {
+	if g.ClockTrusted() {
+		return ok("set by a time service")
+	}
+	if h, err := g.Daemon.Health(ctx); err == nil && h.ClockTrusted {
+		return ok("confirmed for the daemon")
+	}
+	return warn("turn on NTP; until then durations count, but days switched off and expiry dates do not",
+		"nobody has confirmed the time since the start")
+}
+
+func (g *Gateway) forwarding(context.Context) Finding {
+	v4, err := g.sysctl("net/ipv4/ip_forward")
+	if err != nil {
+		return fail("mount /proc", "%v", err)
+	}
+	if v4 == "0" {
+		return fail("sysctl -w net.ipv4.ip_forward=1, and keep it in /etc/sysctl.conf", "IPv4 is not forwarded")
+	}
+	if v6, err := g.sysctl("net/ipv6/conf/all/forwarding"); err != nil || v6 == "0" {
+		return ok("IPv4; IPv6 is not forwarded, customers use IPv4 alone")
+	}
+	return ok("IPv4 and IPv6")
+}
+
+func (g *Gateway) sysctl(name string) (string, error) {
+	raw, err := fs.ReadFile(g.Sys, name)
+	return strings.TrimSpace(string(raw)), err
+}
+
+func (g *Gateway) wan(context.Context) Finding {
+	for _, name := range g.Settings.WAN {
+		l, err := g.Link(name)
+		if err != nil {
+			return fail("correct network.wan, or wait until the interface appears: ip link shows the names", "%s: %v", name, err)
+		}
+		if !l.Up {
+			return fail("ip link set "+name+" up, or plug the cable in", "%s is down", name)
+		}
+	}
+	return ok("%s up", strings.Join(g.Settings.WAN, ", "))
+}
+
+func (g *Gateway) lan(context.Context) Finding {
+	name := g.Settings.LAN
+	l, err := g.Link(name)
+	if err != nil {
+		return fail("correct network.lan, or wait until the interface appears: ip link shows the names", "%s: %v", name, err)
+	}
+	if !l.Up {
+		return fail("ip link set "+name+" up", "%s is down", name)
+	}
+	addr, found := l.v4()
+	if !found {
+		return fail("give "+name+" an IPv4 address", "%s has no IPv4 address", name)
+	}
+	return ok("%s up, %s", name, addr)
+}
+
+func (l Link) v4() (netip.Addr, bool) {
+	for _, p := range l.Addrs {
+		if p.Addr().Is4() {
+			return p.Addr(), true
+		}
+	}
+	return netip.Addr{}, false
+}
+
+// lanPort is where a service of ours listens; lan has succeeded before.
+func (g *Gateway) lanPort(port uint16) (netip.AddrPort, error) {
+	l, err := g.Link(g.Settings.LAN)
+	if err != nil {
+		return netip.AddrPort{}, err
+	}
+	addr, found := l.v4()
+	if !found {
+		return netip.AddrPort{}, errors.New("the LAN lost its address")
+	}
+	return netip.AddrPortFrom(addr, port), nil
+}
+
+// answerWithin is how soon a service on the same machine answers.
+const answerWithin = 5 * time.Second
+
+func (g *Gateway) nameServer(ctx context.Context) Finding {
+	at, err := g.lanPort(g.Settings.DNSPort)
+	if err != nil {
+		return fail("run doctor again", "%v", err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, answerWithin)
+	defer cancel()
+	r := net.Resolver{PreferGo: true, StrictErrors: true, Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
+		var d net.Dialer
+		return d.DialContext(ctx, network, at.String())
+	}}
+	// The final dot keeps the search list of this machine out of it.
+	_, err = r.LookupNetIP(ctx, "ip4", "example.com.")
+	var why *net.DNSError
+	switch {
+	case err == nil:
+		return ok("%s", at)
+	case errors.As(err, &why) && why.IsNotFound:
+		return ok("%s", at)
+	case errors.As(err, &why) && !why.IsTimeout && strings.Contains(why.Err, "misbehaving"):
+		return warn("check the uplink and dns.upstream", "%s answers, but its resolvers do not", at)
+	}
+	return fail("look at the daemon's log for the name server", "%s: %v", at, err)
+}
+
+func (g *Gateway) portal(ctx context.Context) Finding {
+	at, err := g.lanPort(g.Settings.PortalPort)
+	if err != nil {
+		return fail("run doctor again", "%v", err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, answerWithin)
+	defer cancel()
+	const fix = "look at the daemon's log for the portal"
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+at.String()+"/", nil)
+	if err != nil {
+		return fail(fix, "%v", err)
+	}
+	c := http.Client{
+		Transport:     &http.Transport{DisableKeepAlives: true},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	resp, err := c.Do(req)
+	if err != nil {
+		return fail(fix, "%v", err)
+	}
+	resp.Body.Close()
+	if resp.StatusCode >= 500 {
+		return fail(fix, "http://%s/ answers %s", at, resp.Status)
+	}
+	return ok("http://%s/", at)
+}
+
+func (g *Gateway) daemon(ctx context.Context) Finding {
+	h, err := g.Daemon.Health(ctx)
+	if err != nil {
+		return fail("start it: /etc/init.d/zonegate start, systemctl start zonegate, or zonegate run", "%v", err)
+	}
+	return ok("version %s, %d sessions", h.Version, h.Sessions)
+}
+
+func (g *Gateway) sales(ctx context.Context) Finding {
+	h, err := g.Daemon.Health(ctx)
+	if err == nil && h.JournalProblem != "" {
+		err = errors.New(h.JournalProblem)
+	}
+	if err != nil {
+		return fail("make room in the data directory, or replace the flash; sales open again by themselves", "%v", err)
+	}
+	return ok("the journal is written")
+}
+
+func (g *Gateway) enforcement(ctx context.Context) Finding {
+	h, err := g.Daemon.Health(ctx)
+	if err == nil && h.DataPathProblem != "" {
+		err = errors.New(h.DataPathProblem)
+	}
+	if err != nil {
+		return fail("mend what is named; it is tried again every few seconds", "%v", err)
+	}
+	return ok("the data path is as it should be")
+}
