@@ -1,0 +1,270 @@
+package doctor
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"io/fs"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"strings"
+	"testing"
+	"testing/fstest"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestTree(t *testing.T) {
+	var asked []string
+	say := func(id string, f Finding) func(context.Context) Finding {
+		return func(context.Context) Finding { asked = append(asked, id); return f }
+	}
+	checks := []Check{
+		{ID: "a", Title: "link", Run: say("a", ok("up")), Then: []Check{
+			{ID: "b", Title: "address", Run: say("b", fail("give it one", "none")), Then: []Check{
+				{ID: "c", Title: "portal", Run: say("c", ok("")), Then: []Check{
+					{ID: "d", Title: "page", Run: say("d", ok(""))},
+				}},
+			}},
+			{ID: "e", Title: "clock", Run: say("e", warn("turn on NTP", "1970"))},
+		}},
+		{ID: "f", Title: "group", Then: []Check{{ID: "g", Title: "within", Run: say("g", ok(""))}}},
+	}
+	r := Examine(t.Context(), checks)
+	if diff := cmp.Diff([]string{"a", "b", "e", "g"}, asked); diff != "" {
+		t.Errorf("what was asked:\n%s", diff)
+	}
+	if r.OK || r.Failed != 1 || r.Warnings != 1 {
+		t.Errorf("ok %v, %d failed, %d warnings", r.OK, r.Failed, r.Warnings)
+	}
+	var b strings.Builder
+	if err := r.Write(&b); err != nil {
+		t.Fatal(err)
+	}
+	want := `ok    link: up
+FAIL    address: none
+        -> give it one
+skip      portal: skipped: address failed
+skip        page: skipped: address failed
+WARN    clock: 1970
+        -> turn on NTP
+ok    group
+ok      within
+
+1 failed, 1 warnings: begin with the first FAIL
+`
+	if diff := cmp.Diff(want, b.String()); diff != "" {
+		t.Error(diff)
+	}
+	if r := Examine(t.Context(), checks[1:]); !r.OK {
+		t.Error("a tree without failure is not ok")
+	}
+}
+
+// A healthy gateway, for tests to break one thing of.
+type parts struct {
+	room     Room
+	journal  error
+	problems []Problem
+	kernel   error
+	health   Health
+	daemon   error
+}
+
+func (p *parts) Probe() (Room, error)                     { return p.room, nil }
+func (p *parts) Journal() (uint64, error)                 { return 5, p.journal }
+func (p *parts) Check(context.Context) ([]Problem, error) { return p.problems, p.kernel }
+func (p *parts) Health(context.Context) (Health, error)   { return p.health, p.daemon }
+
+func healthy(t *testing.T) (*Gateway, *parts) {
+	t.Helper()
+	web := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	t.Cleanup(web.Close)
+	p := &parts{
+		room:   Room{Kind: "ext4", Free: 1 << 30, Writable: true, Durable: true, Mappable: true},
+		health: Health{Version: "v1", Sessions: 2},
+	}
+	return &Gateway{
+		ConfigName: "zonegate.toml",
+		Settings: Settings{
+			DataDir: "/data", LAN: "br-lan", WAN: []string{"eth0"},
+			PortalPort: web.Listener.Addr().(*net.TCPAddr).AddrPort().Port(), DNSPort: nameServer(t, 3),
+		},
+		Storage: p, Kernel: p, Daemon: p,
+		ClockTrusted: func() bool { return true },
+		Sys:          sysctls("1", "1"),
+		Link: func(string) (Link, error) {
+			return Link{Up: true, Addrs: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/8")}}, nil
+		},
+	}, p
+}
+
+func sysctls(v4, v6 string) fs.FS {
+	return fstest.MapFS{
+		"net/ipv4/ip_forward":          {Data: []byte(v4 + "\n")},
+		"net/ipv6/conf/all/forwarding": {Data: []byte(v6 + "\n")},
+	}
+}
+
+// nameServer answers every question with a code of RFC 1035 section 4.1.1.
+func nameServer(t *testing.T, rcode byte) uint16 {
+	t.Helper()
+	c, err := net.ListenPacket("udp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		b := make([]byte, 512)
+		for {
+			n, from, err := c.ReadFrom(b)
+			if err != nil {
+				return
+			}
+			// Header and question alone: no extra section.
+			end := 12
+			for end < n && b[end] != 0 {
+				end += int(b[end]) + 1
+			}
+			answer := append([]byte(nil), b[:min(n, end+5)]...)
+			answer[2] |= 0x80
+			answer[3] = 0x80 | rcode
+			binary.BigEndian.PutUint16(answer[10:], 0)
+			if _, err := c.WriteTo(answer, from); err != nil {
+				return
+			}
+		}
+	}()
+	t.Cleanup(func() { c.Close(); <-ended })
+	return uint16(c.LocalAddr().(*net.UDPAddr).Port)
+}
+
+// walk returns the results that are not ok, by id.
+func walk(r Report) map[string]Result {
+	out := map[string]Result{}
+	var visit func([]Result)
+	visit = func(list []Result) {
+		for _, x := range list {
+			if x.Status != OK {
+				out[x.ID] = x
+			}
+			visit(x.Checks)
+		}
+	}
+	visit(r.Checks)
+	return out
+}
+
+func TestAHealthyGateway(t *testing.T) {
+	g, _ := healthy(t)
+	r := Examine(t.Context(), g.Checks())
+	if bad := walk(r); len(bad) > 0 || !r.OK {
+		t.Errorf("a healthy gateway: %+v", bad)
+	}
+}
+
+func TestEveryIllness(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		break_  func(*Gateway, *parts)
+		id      string
+		status  Status
+		skipped []string
+		fix     string
+	}{
+		{"configuration", func(g *Gateway, _ *parts) { g.ConfigError = errors.New("line 3") }, "configuration", Failed,
+			[]string{"storage", "journal", "clock", "features", "gate", "portal"}, "check-config"},
+		{"read-only", func(_ *Gateway, p *parts) { p.room.Writable = false }, "storage", Failed, []string{"journal"}, "/data writable"},
+		{"no sync", func(_ *Gateway, p *parts) { p.room.Durable = false }, "storage", Failed, []string{"journal"}, "data_dir"},
+		{"full", func(_ *Gateway, p *parts) { p.room.Free = spaceNeeded - 1 }, "storage", Failed, []string{"journal"}, "make room"},
+		{"nearly full", func(_ *Gateway, p *parts) { p.room.Free = spaceWanted - 1 }, "storage", Warning, nil, "make room"},
+		{"ram", func(_ *Gateway, p *parts) { p.room.Volatile = true }, "storage", Warning, nil, "power cut"},
+		{"journal", func(_ *Gateway, p *parts) { p.journal = errors.New("chain broken") }, "journal", Failed, nil, "journal verify"},
+		{"clock", func(g *Gateway, _ *parts) { g.ClockTrusted = func() bool { return false } }, "clock", Warning, nil, "NTP"},
+		{"not root", func(_ *Gateway, p *parts) { p.kernel = errors.New("operation not permitted") }, "features", Failed,
+			[]string{"shapers", "offloading", "bridge"}, "root"},
+		{"no HTB", func(_ *Gateway, p *parts) { p.problems = []Problem{{"anything", true, "no HTB", "install it"}} }, "features", Failed,
+			[]string{"shapers", "offloading", "bridge"}, "install it"},
+		{"SQM", func(_ *Gateway, p *parts) {
+			p.problems = []Problem{{TopicShapers, true, "cake on eth0", "turn SQM off"}}
+		}, "shapers", Failed, nil, "SQM"},
+		{"offloading", func(_ *Gateway, p *parts) { p.problems = []Problem{{TopicOffloading, true, "on", "off"}} }, "offloading", Failed, nil, "off"},
+		{"bridge", func(_ *Gateway, p *parts) { p.problems = []Problem{{TopicBridge, false, "on", "off"}} }, "bridge", Warning, nil, "off"},
+		{"table", func(_ *Gateway, p *parts) { p.problems = []Problem{{TopicTable, true, "gone", "wait"}} }, "table", Failed, []string{"gate"}, "wait"},
+		{"leak", func(_ *Gateway, p *parts) { p.problems = []Problem{{TopicGate, true, "no IPv6 rule", "restart"}} }, "gate", Failed, nil, "restart"},
+		{"forwarding", func(g *Gateway, _ *parts) { g.Sys = sysctls("0", "1") }, "forwarding", Failed, nil, "ip_forward=1"},
+		{"interfaces", func(g *Gateway, _ *parts) {
+			g.Link = func(string) (Link, error) { return Link{}, errors.New("no such") }
+		}, "wan", Failed,
+			[]string{"name-server", "portal"}, "network.wan"},
+		{"down", func(g *Gateway, _ *parts) { g.Link = func(string) (Link, error) { return Link{}, nil } }, "lan", Failed, []string{"portal"}, "up"},
+		{"daemon", func(_ *Gateway, p *parts) { p.daemon = ErrNoDaemon }, "daemon", Failed,
+			[]string{"sales", "enforcement", "table", "gate", "lan", "name-server", "portal"}, "start"},
+		{"sales", func(_ *Gateway, p *parts) { p.health.JournalProblem = "disk full" }, "sales", Failed, nil, "make room"},
+		{"enforcement", func(_ *Gateway, p *parts) { p.health.DataPathProblem = "no LAN" }, "enforcement", Failed, nil, "tried again"},
+		{"resolvers", func(g *Gateway, _ *parts) { g.Settings.DNSPort = nameServer(t, 2) }, "name-server", Warning, nil, "uplink"},
+		{"name server", func(g *Gateway, _ *parts) { g.Settings.DNSPort = closedPort(t) }, "name-server", Failed, nil, "log"},
+		{"portal", func(g *Gateway, _ *parts) { g.Settings.PortalPort = closedPort(t) }, "portal", Failed, nil, "log"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			g, p := healthy(t)
+			tt.break_(g, p)
+			r := Examine(t.Context(), g.Checks())
+			bad := walk(r)
+			got := bad[tt.id]
+			if got.Status != tt.status || !strings.Contains(got.Fix, tt.fix) || got.Detail == "" {
+				t.Errorf("%s is %s (%s), fix %q", tt.id, got.Status, got.Detail, got.Fix)
+			}
+			if r.OK != (tt.status == Warning) {
+				t.Errorf("the report's ok is %v", r.OK)
+			}
+			for _, id := range tt.skipped {
+				if bad[id].Status != Skipped {
+					t.Errorf("%s is %s, want skipped", id, bad[id].Status)
+				}
+			}
+			for id, x := range bad {
+				if x.Status != Skipped && x.Fix == "" {
+					t.Errorf("%s has no fix", id)
+				}
+			}
+		})
+	}
+}
+
+// closedPort returns a port that nobody listens on.
+func closedPort(t *testing.T) uint16 {
+	t.Helper()
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return uint16(l.Addr().(*net.TCPAddr).Port)
+}
+
+func TestServerFailureOfThePortal(t *testing.T) {
+	g, _ := healthy(t)
+	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) }))
+	defer web.Close()
+	g.Settings.PortalPort = web.Listener.Addr().(*net.TCPAddr).AddrPort().Port()
+	if f := g.portal(t.Context()); f.Status != Failed {
+		t.Errorf("a portal that answers 500: %+v", f)
+	}
+}
+
+func TestSystemLink(t *testing.T) {
+	l, err := SystemLink("lo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, found := l.v4(); l.Up && !found {
+		t.Errorf("lo: %+v", l)
+	}
+	if _, err := SystemLink("no-such-link"); err == nil {
+		t.Error("a link that is not there was found")
+	}
+}
