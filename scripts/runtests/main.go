@@ -68,6 +68,7 @@ type counts struct{ passed, failed, skipped int }
 func count(r io.Reader, w io.Writer) (counts, error) {
 	var c counts
 	output := make(map[string]*strings.Builder) // by package and test, while it runs
+	shuffle := make(map[string]string)          // by package: how to repeat its order
 	lines := bufio.NewScanner(r)
 	lines.Buffer(nil, 16<<20)
 	for lines.Scan() {
@@ -81,8 +82,11 @@ func count(r io.Reader, w io.Writer) (counts, error) {
 		case e.Action == "build-output":
 			io.WriteString(w, e.Output)
 		case e.Action == "output" && e.Test == "":
-			// "PASS" alone says less than the "ok" line that follows.
-			if e.Output != "PASS\n" {
+			switch {
+			case strings.HasPrefix(e.Output, "-test.shuffle"):
+				shuffle[e.Package] = e.Output
+			case e.Output == "PASS\n": // the "ok" line that follows says more
+			default:
 				io.WriteString(w, e.Output)
 			}
 		case e.Action == "output":
@@ -91,7 +95,10 @@ func count(r io.Reader, w io.Writer) (counts, error) {
 			}
 			output[key].WriteString(e.Output)
 		case e.Test == "":
-			// A package's own pass, fail or skip: its output line said so.
+			// A package's own end; its "ok" or "FAIL" line is out already.
+			if e.Action == "fail" {
+				io.WriteString(w, shuffle[e.Package])
+			}
 		case e.Action == "pass":
 			c.passed++
 			delete(output, key)
