@@ -324,6 +324,10 @@ func (b *bench) kill() {
 	b.records = b.records[:records]
 	b.mu.Unlock()
 	saved()
+	// What the dead process still had to report is gone with it.
+	b.path.mu.Lock()
+	b.path.stopped = nil
+	b.path.mu.Unlock()
 }
 
 func (b *bench) snapshotArchive() func() {

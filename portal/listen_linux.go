@@ -94,8 +94,12 @@ func (s *Server) server() *http.Server {
 	var protocols http.Protocols
 	protocols.SetHTTP1(true)
 	return &http.Server{
-		Handler:           s.Handler(),
-		Protocols:         &protocols,
+		Handler:   s.Handler(),
+		Protocols: &protocols,
+		// "OPTIONS *" would be answered 200 with nothing in it, which is what a
+		// phone takes for the internet.
+		DisableGeneralOptionsHandler: true,
+
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       10 * time.Second,
 		WriteTimeout:      30 * time.Second,

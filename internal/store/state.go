@@ -2,8 +2,11 @@ package store
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/crc32"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -29,6 +32,7 @@ func bucket(section byte) []byte { return []byte{section} }
 // are on a RAM disk and gone with it.
 func openStateFile(path string, volatile bool) (f *stateFile, err error) {
 	defer guard(&err)
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	db, err := bbolt.Open(path, 0o600, &bbolt.Options{
 		Timeout:      time.Second,
 		NoSync:       volatile,
@@ -52,6 +56,48 @@ func openStateFile(path string, volatile bool) (f *stateFile, err error) {
 		return nil, errors.Join(fmt.Errorf("preparing %s: %w", path, err), db.Close())
 	}
 	return f, nil
+}
+
+// sumOf returns the length and the CRC-32C of a file.
+func sumOf(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("summing the state file: %w", err)
+	}
+	defer f.Close()
+	h := crc32.New(castagnoli)
+	n, err := io.Copy(h, f)
+	if err != nil {
+		return nil, fmt.Errorf("summing the state file: %w", err)
+	}
+	return binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint64(nil, uint64(n)), h.Sum32()), nil
+}
+
+// writeSum notes the file's checksum beside it. It is not synced: a sum that a
+// power cut took only means that the file is built again.
+func writeSum(path string) error {
+	sum, err := sumOf(path)
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(path+".sum.new", sum, 0o600); err != nil {
+		return fmt.Errorf("noting the state file's checksum: %w", err)
+	}
+	return os.Rename(path+".sum.new", path+".sum")
+}
+
+// checkSum compares a file with its note before bbolt looks at it: bbolt
+// trusts every page and can crash or never end on a flipped bit.
+func checkSum(path string) error {
+	want, err := os.ReadFile(path + ".sum")
+	if err != nil {
+		return fmt.Errorf("its checksum is missing: %w", errFormat)
+	}
+	have, err := sumOf(path)
+	if err == nil && !bytes.Equal(have, want) {
+		err = fmt.Errorf("its checksum is wrong: %w", errFormat)
+	}
+	return err
 }
 
 // guard turns the panics and memory faults that bbolt answers to a damaged
@@ -121,7 +167,7 @@ func (f *stateFile) load() (c zonegate.Changes, err error) {
 // save writes changes in one transaction.
 func (f *stateFile) save(c zonegate.Changes, hash [16]byte) error {
 	list := entries(c)
-	return f.update(func(tx *bbolt.Tx) error {
+	err := f.update(func(tx *bbolt.Tx) error {
 		for _, e := range list {
 			if e.not != 0 {
 				if err := tx.Bucket(bucket(e.not)).Delete(e.key); err != nil {
@@ -136,6 +182,10 @@ func (f *stateFile) save(c zonegate.Changes, hash [16]byte) error {
 		}
 		return tx.Bucket(bucket(sectionMeta)).Put(metaKey, sealMeta(meta{c.Meta, hash}))
 	})
+	if err != nil {
+		return err
+	}
+	return writeSum(f.path)
 }
 
 func (f *stateFile) voucher(k zonegate.VoucherKey) (v zonegate.Voucher, ok bool, err error) {
@@ -220,6 +270,9 @@ func (f *stateFile) prune(before time.Time) (n int, err error) {
 		}
 		return err
 	})
+	if err == nil {
+		err = writeSum(f.path)
+	}
 	return n, err
 }
 
@@ -252,8 +305,8 @@ func buildStateFile(path string, volatile bool, fill func(put func(section byte,
 	if err := os.Rename(tmp, path); err != nil {
 		return fmt.Errorf("putting the new state file in place: %w", err)
 	}
-	if volatile {
-		return nil
+	if err := writeSum(path); err != nil || volatile {
+		return err
 	}
 	dir, err := os.Open(filepath.Dir(path))
 	if err != nil {

@@ -116,12 +116,15 @@ func (s *Store) choosePlace() error {
 	if s.opts.StateDir != "" {
 		return os.MkdirAll(s.opts.StateDir, 0o700)
 	}
-	p := disk.Probe(s.opts.Dir)
-	for _, f := range p.Findings() {
-		s.found("%s", f)
+	p, err := disk.Probe(s.opts.Dir)
+	if err != nil {
+		return err
+	}
+	for _, note := range p.Notes {
+		s.found("%s", note)
 	}
 	s.opts.StateDir = s.opts.Dir
-	if p.CanMap {
+	if p.Maps && !p.ReadOnly && !p.Full {
 		return nil
 	}
 	s.volatile = true
@@ -213,6 +216,9 @@ var errBehind = errors.New("it is older than the newest snapshot")
 // tryState opens the state file and replays the journal's tail over it.
 func (s *Store) tryState(snapHead journal.Head) (*zonegate.State, error) {
 	if _, err := os.Stat(s.statePath()); err != nil {
+		return nil, err
+	}
+	if err := checkSum(s.statePath()); err != nil {
 		return nil, err
 	}
 	f, err := openStateFile(s.statePath(), s.volatile)

@@ -41,8 +41,8 @@ type Fault struct {
 	Skip  int    // let this many matching operations pass first
 	Times int    // fail this many; 0 means one, negative all
 	Err   error  // nil means EIO
-	// Torn lets a part of what failed arrive: some bytes of a write, some
-	// sectors of a sync, some names of a directory.
+	// Torn lets a part of what failed arrive: the first sectors of a write,
+	// any sectors of a sync, the first changes of a directory.
 	Torn bool
 	// At and Len restrict a fault of OpRead to reads that touch these bytes
 	// of the file: a bad block. Len zero means the whole file.
@@ -150,7 +150,7 @@ func (d *Disk) Put(name string, data []byte) {
 		for p := path.Dir(name); !d.dirs[p]; p = path.Dir(p) {
 			d.dirs[p] = true
 		}
-		node := &inode{cache: append([]byte{}, data...), durable: append([]byte{}, data...)}
+		node := &inode{name: name, cache: append([]byte{}, data...), durable: append([]byte{}, data...)}
 		d.names[name], d.durable[name] = node, node
 	})
 }

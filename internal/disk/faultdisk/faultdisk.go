@@ -9,6 +9,9 @@
 //   - after a failed sync the lost data still reads well, the next sync
 //     answers success, and only the power cut shows that it is gone.
 //
+// A failed sync of a directory is kinder: a later one makes up for it. What
+// journaling file systems do there, turning read-only, is SetReadOnly.
+//
 // Tests import it; nothing else may. Everything random comes from the seed.
 package faultdisk
 
@@ -58,6 +61,7 @@ type Disk struct {
 
 // inode is a file, with or without names.
 type inode struct {
+	name    string  // the latest, for faults to find open files
 	cache   []byte  // what a process reads
 	durable []byte  // what the medium has
 	pending []write // what lies between the two, in order
@@ -157,7 +161,7 @@ func (d *Disk) Crash() *Disk {
 		node := names[name]
 		if seen[node] == nil {
 			data := node.afterCrash(d.rng)
-			seen[node] = &inode{cache: data, durable: append([]byte(nil), data...)}
+			seen[node] = &inode{name: name, cache: data, durable: append([]byte(nil), data...)}
 		}
 		n.names[name], n.durable[name] = seen[node], seen[node]
 	}
@@ -385,7 +389,7 @@ func (d *Disk) open(op Op, name string) (disk.File, error) {
 	if op == OpOpenWrite && d.readOnly {
 		return nil, wrap(op, name, syscall.EROFS)
 	}
-	return &file{d: d, node: node, name: name, write: op == OpOpenWrite, epoch: d.epoch}, nil
+	return &file{d: d, node: node, write: op == OpOpenWrite, epoch: d.epoch}, nil
 }
 
 // Create implements disk.FS.
@@ -410,11 +414,14 @@ func (d *Disk) Create(name string) (disk.File, error) {
 	if err := d.finish(); err != nil {
 		return nil, err
 	}
-	return &file{d: d, node: node, name: name, write: true, epoch: d.epoch}, nil
+	return &file{d: d, node: node, write: true, epoch: d.epoch}, nil
 }
 
 func (d *Disk) dirChange(op dirOp) {
 	op.apply(d.names)
+	if op.to != "" {
+		op.node.name = op.to
+	}
 	d.pending = append(d.pending, op)
 }
 
@@ -497,14 +504,24 @@ func (d *Disk) SyncDir(dir string) error {
 	if f == nil && d.noSync {
 		return nil
 	}
-	var rest []dirOp
+	var own, rest []dirOp
 	for _, op := range d.pending {
-		if op.dir() != dir {
+		if op.dir() == dir {
+			own = append(own, op)
+		} else {
 			rest = append(rest, op)
-		} else if f == nil || f.Torn && d.rng.IntN(2) == 0 {
-			op.apply(d.durable)
 		}
 	}
+	done := len(own)
+	if f != nil {
+		if done = 0; f.Torn {
+			done = d.rng.IntN(len(own) + 1)
+		}
+	}
+	for _, op := range own[:done] {
+		op.apply(d.durable)
+	}
+	rest = append(rest, own[done:]...)
 	d.pending = rest
 	if f != nil {
 		return wrap(OpSyncDir, dir, f.Err)

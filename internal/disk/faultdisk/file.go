@@ -9,7 +9,6 @@ import (
 type file struct {
 	d      *Disk
 	node   *inode
-	name   string
 	write  bool
 	closed bool
 	epoch  int
@@ -18,13 +17,13 @@ type file struct {
 func (f *file) begin(op Op) error {
 	switch {
 	case f.closed:
-		return wrap(op, f.name, fs.ErrClosed)
+		return wrap(op, f.node.name, fs.ErrClosed)
 	case f.epoch != f.d.epoch:
 		return ErrKilled
 	case op.changes() && op != OpSync && !f.write:
-		return wrap(op, f.name, syscall.EBADF)
+		return wrap(op, f.node.name, syscall.EBADF)
 	}
-	return f.d.begin(op, f.name)
+	return f.d.begin(op, f.node.name)
 }
 
 // ReadAt implements io.ReaderAt.
@@ -34,11 +33,11 @@ func (f *file) ReadAt(p []byte, off int64) (int, error) {
 	if err := f.begin(OpRead); err != nil {
 		return 0, err
 	}
-	if ft := f.d.faultRange(OpRead, f.name, off, len(p)); ft != nil {
-		return 0, wrap(OpRead, f.name, ft.Err)
+	if ft := f.d.faultRange(OpRead, f.node.name, off, len(p)); ft != nil {
+		return 0, wrap(OpRead, f.node.name, ft.Err)
 	}
 	if off < 0 {
-		return 0, wrap(OpRead, f.name, syscall.EINVAL)
+		return 0, wrap(OpRead, f.node.name, syscall.EINVAL)
 	}
 	if off >= int64(len(f.node.cache)) {
 		return 0, io.EOF
@@ -58,15 +57,17 @@ func (f *file) WriteAt(p []byte, off int64) (int, error) {
 		return 0, err
 	}
 	if off < 0 {
-		return 0, wrap(OpWrite, f.name, syscall.EINVAL)
+		return 0, wrap(OpWrite, f.node.name, syscall.EINVAL)
 	}
-	if ft := f.d.fault(OpWrite, f.name); ft != nil {
+	if ft := f.d.fault(OpWrite, f.node.name); ft != nil {
 		n := 0
 		if ft.Torn {
+			// The kernel takes whole blocks, or nothing of one.
 			n = f.d.rng.IntN(len(p) + 1)
+			n = max(0, int((off+int64(n))/Sector*Sector-off))
 			f.put(p[:n], off)
 		}
-		return n, wrap(OpWrite, f.name, ft.Err)
+		return n, wrap(OpWrite, f.node.name, ft.Err)
 	}
 	size := int64(len(f.node.cache))
 	grow := sectors(off+int64(len(p))) - sectors(size)
@@ -74,7 +75,7 @@ func (f *file) WriteAt(p []byte, off int64) (int, error) {
 		fits := sectors(size) + max(0, (f.d.capacity-f.d.used())/Sector*Sector) - off
 		n := max(0, min(int64(len(p)), fits))
 		f.put(p[:n], off)
-		return int(n), wrap(OpWrite, f.name, syscall.ENOSPC)
+		return int(n), wrap(OpWrite, f.node.name, syscall.ENOSPC)
 	}
 	f.put(p, off)
 	if err := f.d.finish(); err != nil {
@@ -99,9 +100,9 @@ func (f *file) Sync() error {
 	if f.d.off { // the power goes while it works: anything may have arrived
 		return ErrPowerOff
 	}
-	if ft := f.d.fault(OpSync, f.name); ft != nil {
+	if ft := f.d.fault(OpSync, f.node.name); ft != nil {
 		f.node.lose(f.d.rng, ft.Torn)
-		return wrap(OpSync, f.name, ft.Err)
+		return wrap(OpSync, f.node.name, ft.Err)
 	}
 	if !f.d.noSync {
 		f.node.sync()
@@ -117,10 +118,10 @@ func (f *file) Truncate(size int64) error {
 		return err
 	}
 	if size < 0 {
-		return wrap(OpTruncate, f.name, syscall.EINVAL)
+		return wrap(OpTruncate, f.node.name, syscall.EINVAL)
 	}
-	if ft := f.d.fault(OpTruncate, f.name); ft != nil {
-		return wrap(OpTruncate, f.name, ft.Err)
+	if ft := f.d.fault(OpTruncate, f.node.name); ft != nil {
+		return wrap(OpTruncate, f.node.name, ft.Err)
 	}
 	f.node.change(size, nil, size)
 	return f.d.finish()
@@ -141,7 +142,7 @@ func (f *file) Close() error {
 	f.d.mu.Lock()
 	defer f.d.mu.Unlock()
 	if f.closed {
-		return wrap("close", f.name, fs.ErrClosed)
+		return wrap("close", f.node.name, fs.ErrClosed)
 	}
 	f.closed = true
 	return nil
