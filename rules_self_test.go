@@ -45,6 +45,8 @@ func TestRulesCanFail(t *testing.T) {
 		{"store uses journal", arrow("zonegate/internal/store", "zonegate", "zonegate/internal/journal", "go.etcd.io/bbolt"), ""},
 		{"provider uses provider", arrow("zonegate/hub/flexpay", "zonegate/hub/kkiapay"), "imports hub/kkiapay"},
 		{"program sees everything", arrow("zonegate/cmd/zonegate", "zonegate/portal", "zonegate/radius", "golang.org/x/sync/errgroup"), ""},
+		{"adapter uses a task group", arrow("zonegate/portal", "golang.org/x/sync/errgroup"), ""},
+		{"pure package uses a system call", arrow("zonegate/shaper", "golang.org/x/sys/unix"), "imports golang.org/x/sys/unix"},
 		{"unknown package", arrow("zonegate/internal/newcomer"), "no row"},
 
 		{"router links hub", checkRouterLinks([]string{"fmt", "zonegate/hub/kkiapay"}), "links hub/kkiapay"},
@@ -63,6 +65,7 @@ func TestRulesCanFail(t *testing.T) {
 		{"testing outside tests", forbid("zonegate/internal/store", "testing"), "_test file"},
 		{"faults outside tests", forbid("zonegate/internal/journal", "zonegate/internal/disk/faultdisk"), "on purpose"},
 		{"the lab from an adapter", forbid("zonegate/portal", "zonegate/internal/lab"), "the lab"},
+		{"a part of the lab from the router", forbid("zonegate/cmd/zonegate", "zonegate/internal/lab/bench"), "the lab"},
 		{"the lab from its program", forbid("zonegate/cmd/zonelab", "zonegate/internal/lab"), ""},
 
 		{"no comment", checkPackage("a", "a", nil), "0 package comments"},
