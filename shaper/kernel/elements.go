@@ -1,0 +1,105 @@
+package kernel
+
+import (
+	"time"
+
+	"zonegate"
+	"zonegate/shaper/kernel/nft"
+)
+
+// placed is what the table holds for a session.
+type placed struct {
+	device zonegate.MAC // zero: not there
+	live   bool
+	until  time.Duration // as in Order
+	minor  uint16        // in the class maps; zero: not there
+	quota  string        // name of the object; empty: not there
+}
+
+// An edit collects what a batch changes in the sets. Removals come first in
+// it: a session is out of the live set before anything else happens, and a
+// device can pass from one session to another.
+type edit struct {
+	unlive, undevice, unquota, undown, unup []nft.Element
+	unobject                                []string
+	object                                  []quotaObject
+	quota, down, up, device, live           []nft.Element
+}
+
+type quotaObject struct {
+	name  string
+	bytes uint64
+}
+
+func (e *edit) empty() bool {
+	return len(e.unlive)+len(e.undevice)+len(e.unquota)+len(e.undown)+len(e.unup)+len(e.unobject)+
+		len(e.object)+len(e.quota)+len(e.down)+len(e.device)+len(e.live) == 0
+}
+
+func markKey(id zonegate.SessionID) []byte { return nft.Host32(uint32(id)) }
+
+// place brings what the table holds for a session from old to want. left is
+// how long it may stay live; zero is no end.
+func (e *edit) place(id zonegate.SessionID, old, want placed, left time.Duration) {
+	key := markKey(id)
+	relive := old.live && (!want.live || old.until != want.until)
+	if relive {
+		e.unlive = append(e.unlive, nft.Element{Key: key})
+	}
+	redevice := old.device != zonegate.MAC{} && (old.device != want.device || old.until != want.until)
+	if redevice {
+		e.undevice = append(e.undevice, nft.Element{Key: nft.HW(old.device), Data: key})
+	}
+	if old.quota != "" && old.quota != want.quota {
+		e.unquota = append(e.unquota, nft.Element{Key: key})
+	}
+	if old.minor != 0 && old.minor != want.minor {
+		e.undown = append(e.undown, nft.Element{Key: key})
+		e.unup = append(e.unup, nft.Element{Key: key})
+	}
+	if want.quota != "" && want.quota != old.quota {
+		e.quota = append(e.quota, nft.Element{Key: key, Object: want.quota})
+	}
+	if want.minor != 0 && want.minor != old.minor {
+		e.down = append(e.down, nft.Element{Key: key, Data: classID(majorDown, want.minor)})
+		e.up = append(e.up, nft.Element{Key: key, Data: classID(majorUp, want.minor)})
+	}
+	none := zonegate.MAC{}
+	if want.device != none && (redevice || old.device == none) {
+		e.device = append(e.device, nft.Element{Key: nft.HW(want.device), Data: key, Timeout: left})
+	}
+	if want.live && (relive || !old.live) {
+		e.live = append(e.live, nft.Element{Key: key, Timeout: left})
+	}
+}
+
+func classID(major, minor uint16) []byte { return nft.Host32(uint32(major)<<16 | uint32(minor)) }
+
+// write puts the changes into a batch. Elements that can time out are added
+// before they are deleted: a batch fails if one is missing, and the kernel may
+// have let one go at any moment.
+func (e *edit) write(b *nft.Batch) {
+	change := func(f func(*nft.Set, ...nft.Element), s *nft.Set, list []nft.Element) {
+		if len(list) > 0 {
+			f(s, list...)
+		}
+	}
+	change(b.AddElements, setLive, e.unlive)
+	change(b.DelElements, setLive, e.unlive)
+	change(b.AddElements, setDevice, e.undevice)
+	change(b.DelElements, setDevice, e.undevice)
+	change(b.DelElements, setQuota, e.unquota)
+	change(b.DelElements, setDown, e.undown)
+	change(b.DelElements, setUp, e.unup)
+	for _, name := range e.unobject {
+		b.DelQuota(tableName, name)
+	}
+	for _, q := range e.object {
+		b.AddQuota(tableName, q.name, q.bytes, 0, true)
+	}
+	change(b.AddElements, setQuota, e.quota)
+	change(b.AddElements, setDown, e.down)
+	change(b.AddElements, setUp, e.up)
+	change(b.AddElements, setDevice, e.device)
+	change(b.AddElements, setLive, e.live)
+}

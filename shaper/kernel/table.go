@@ -1,0 +1,208 @@
+package kernel
+
+import (
+	"net/netip"
+	"time"
+
+	"zonegate/shaper/kernel/nft"
+)
+
+const (
+	tableName = "zonegate"
+
+	// majorDown and majorUp are the HTB handles on the LAN and the WANs.
+	majorDown uint16 = 1
+	majorUp   uint16 = 2
+
+	// rootMinor is the class of the whole link, above all others.
+	rootMinor uint16 = 1
+	// firstMinor to lastMinor are for customers.
+	firstMinor uint16 = 2
+	lastMinor  uint16 = 0xfffc
+	// gardenMinor is the class of what strangers may reach.
+	gardenMinor uint16 = 0xfffd
+	// localMinor is the default class: what the gateway itself sends, and what
+	// it forwards for others.
+	localMinor uint16 = 0xfffe
+
+	// Priorities of our chains. Conntrack is at -200, fw4's destination NAT at
+	// -100, its filter at 0.
+	prioIdentify = -160
+	prioPortal   = -105
+	prioGate     = -10
+	prioMeter    = 10
+
+	// A stranger's questions to the name server.
+	askRate   = 20 // per second and device
+	askBurst  = 60
+	askMemory = time.Minute
+)
+
+// The sets and maps of the table. Marks are SessionIDs.
+var (
+	// setDevice says which session a MAC belongs to, for as long as its paid
+	// time runs.
+	setDevice = &nft.Set{Table: tableName, Name: "device", Key: []nft.DataType{nft.TypeEther}, Data: nft.TypeMark, Timeouts: true}
+	// setLive holds the sessions that pass.
+	setLive = &nft.Set{Table: tableName, Name: "live", Key: []nft.DataType{nft.TypeMark}, Timeouts: true}
+	setDown = &nft.Set{Table: tableName, Name: "down", Key: []nft.DataType{nft.TypeMark}, Data: nft.TypeClassID}
+	setUp   = &nft.Set{Table: tableName, Name: "up", Key: []nft.DataType{nft.TypeMark}, Data: nft.TypeClassID}
+	// setQuota says which quota object stops a session.
+	setQuota = &nft.Set{Table: tableName, Name: "quota", Key: []nft.DataType{nft.TypeMark}, Object: nft.ObjQuota}
+	// setLAN4 and setLAN6 are the LAN's own prefixes.
+	setLAN4 = &nft.Set{Table: tableName, Name: "lan4", Key: []nft.DataType{nft.TypeIPv4}, Interval: true}
+	setLAN6 = &nft.Set{Table: tableName, Name: "lan6", Key: []nft.DataType{nft.TypeIPv6}, Interval: true}
+	// setGarden4 and setGarden6 are what strangers may reach.
+	setGarden4 = &nft.Set{Table: tableName, Name: "garden4", Key: []nft.DataType{nft.TypeIPv4}, Timeouts: true}
+	setGarden6 = &nft.Set{Table: tableName, Name: "garden6", Key: []nft.DataType{nft.TypeIPv6}, Timeouts: true}
+	// setAsking limits the questions of strangers, per device. When it is
+	// full, the limit for all of them together still holds.
+	setAsking = &nft.Set{Table: tableName, Name: "asking", Key: []nft.DataType{nft.TypeEther}, Dynamic: true, Timeout: askMemory, Size: 4096}
+
+	allSets = []*nft.Set{
+		setDevice, setLive, setDown, setUp, setQuota,
+		setLAN4, setLAN6, setGarden4, setGarden6, setAsking,
+	}
+)
+
+// The chains.
+const (
+	chainIdentify = "identify"
+	chainInbound  = "inbound"
+	chainStranger = "stranger"
+	chainPortal   = "portal"
+	chainGate     = "gate"
+	chainOutgoing = "outgoing"
+	chainIncoming = "incoming"
+	chainRefuse   = "refuse"
+	chainMeter    = "meter"
+)
+
+var allChains = []nft.Chain{
+	{Table: tableName, Name: chainInbound},
+	{Table: tableName, Name: chainStranger},
+	{Table: tableName, Name: chainRefuse},
+	{Table: tableName, Name: chainOutgoing},
+	{Table: tableName, Name: chainIncoming},
+	{Table: tableName, Name: chainIdentify, Type: nft.Filter, Hook: nft.Prerouting, Priority: prioIdentify, Policy: nft.PolicyAccept},
+	{Table: tableName, Name: chainPortal, Type: nft.NAT, Hook: nft.Prerouting, Priority: prioPortal, Policy: nft.PolicyAccept},
+	{Table: tableName, Name: chainGate, Type: nft.Filter, Hook: nft.Forward, Priority: prioGate, Policy: nft.PolicyAccept},
+	{Table: tableName, Name: chainMeter, Type: nft.Filter, Hook: nft.Forward, Priority: prioMeter, Policy: nft.PolicyAccept},
+}
+
+// skeleton writes everything in the table but the elements of its sets: what
+// is there already stays, and rules are replaced, so it may be committed at
+// any time. lan is the customers' interface, bit the packet mark that lets a
+// packet be routed.
+func skeleton(b *nft.Batch, flags nft.TableFlags, lan string, bit uint32, portal, dns uint16) {
+	b.AddTable(nft.Table{Name: tableName, Flags: flags})
+	for _, s := range allSets {
+		b.AddSet(s)
+	}
+	for _, c := range allChains {
+		b.AddChain(c)
+	}
+	for _, c := range allChains {
+		b.FlushChain(tableName, c.Name)
+	}
+	rule := func(chain, comment string, exprs ...nft.Expr) {
+		b.AddRule(tableName, chain, comment, exprs...)
+	}
+	mark := nft.CT(nft.CTKeyMark, nft.R1)
+	live := nft.Seq(mark, nft.Lookup(setLive.Name, nft.R1))
+	stranger := nft.CTMarkIs(0)
+	mayRoute := nft.Seq(
+		nft.Meta(nft.MetaMark, nft.R1),
+		nft.Bitwise(nft.R1, nft.R1, nft.Host32(^bit), nft.Host32(bit)),
+		nft.SetMeta(nft.MetaMark, nft.R1),
+	)
+	related := nft.CTState(nft.StateRelated)
+	established := nft.CTState(nft.StateEstablished)
+	class := func(major uint16) nft.Expr {
+		return nft.Seq(
+			nft.Immediate(nft.R1, nft.Host32(uint32(major)<<16|uint32(gardenMinor))),
+			nft.SetMeta(nft.MetaPriority, nft.R1),
+		)
+	}
+
+	// Who is it? Every packet from the LAN says so again, so a flow passes to
+	// a new session of its device at once. An error message belongs to the flow
+	// that it talks about, so whoever sends one could take that over, or be
+	// charged to it; phones have no need to send any.
+	rule(chainIdentify, "", nft.NotIIFName(lan), nft.Goto(chainInbound))
+	rule(chainIdentify, "", mayRoute)
+	rule(chainIdentify, "", nft.L4Proto(nft.ICMP), related, nft.Drop())
+	rule(chainIdentify, "", nft.L4Proto(nft.ICMPv6), related, nft.Drop())
+	rule(chainIdentify, "", nft.LoadEtherSaddr(nft.R1), nft.Map(setDevice.Name, nft.R1, nft.R1),
+		nft.SetCT(nft.CTKeyMark, nft.R1), nft.Accept())
+	rule(chainIdentify, "", nft.SetCTMark(0))
+	rule(chainIdentify, "", nft.Goto(chainStranger))
+
+	// Only these may be routed to the LAN.
+	rule(chainInbound, "", live, mayRoute, nft.Accept())
+	rule(chainInbound, "", established, nft.LoadIPv4Saddr(nft.R1), nft.Lookup(setGarden4.Name, nft.R1), mayRoute, nft.Accept())
+	rule(chainInbound, "", established, nft.LoadIPv6Saddr(nft.R1), nft.Lookup(setGarden6.Name, nft.R1), mayRoute, nft.Accept())
+	rule(chainInbound, "", related, mayRoute)
+
+	// A stranger may ask for names, at a bounded rate.
+	for _, p := range []uint8{nft.UDP, nft.TCP} {
+		rule(chainStranger, "", portIs(p, 53), nft.LoadEtherSaddr(nft.R1),
+			nft.UpdateSet(setAsking.Name, nft.R1, 0, nft.LimitPackets(askRate, askBurst, true)), nft.Drop())
+		rule(chainStranger, "", portIs(p, 53), nft.LimitPackets(askRate*50, askBurst*50, true), nft.Drop())
+	}
+
+	rule(chainPortal, "", nft.IIFName(lan), stranger, nft.TCPDport(80), nft.Redirect(portal))
+	rule(chainPortal, "", nft.IIFName(lan), stranger, nft.UDPDport(53), nft.Redirect(dns))
+	rule(chainPortal, "", nft.IIFName(lan), stranger, nft.TCPDport(53), nft.Redirect(dns))
+
+	rule(chainGate, "", nft.IIFName(lan), nft.Goto(chainOutgoing))
+	rule(chainGate, "", nft.OIFName(lan), nft.Goto(chainIncoming))
+
+	rule(chainOutgoing, "customers do not reach each other", nft.OIFName(lan), nft.Goto(chainRefuse))
+	rule(chainOutgoing, "", nft.LoadIPv4Saddr(nft.R1), nft.LookupNot(setLAN4.Name, nft.R1), nft.Drop())
+	rule(chainOutgoing, "", nft.LoadIPv6Saddr(nft.R1), nft.LookupNot(setLAN6.Name, nft.R1), nft.Drop())
+	rule(chainOutgoing, "", live, nft.Accept())
+	rule(chainOutgoing, "", nft.LoadIPv4Daddr(nft.R1), nft.Lookup(setGarden4.Name, nft.R1), class(majorUp), nft.Accept())
+	rule(chainOutgoing, "", nft.LoadIPv6Daddr(nft.R1), nft.Lookup(setGarden6.Name, nft.R1), class(majorUp), nft.Accept())
+	rule(chainOutgoing, "", nft.Goto(chainRefuse))
+
+	rule(chainIncoming, "", live, nft.Accept())
+	// Not for a session that ended: its class would count it.
+	rule(chainIncoming, "", nft.CTMarkIsNot(0), nft.Drop())
+	rule(chainIncoming, "", established, nft.LoadIPv4Saddr(nft.R1), nft.Lookup(setGarden4.Name, nft.R1), class(majorDown), nft.Accept())
+	rule(chainIncoming, "", established, nft.LoadIPv6Saddr(nft.R1), nft.Lookup(setGarden6.Name, nft.R1), class(majorDown), nft.Accept())
+	rule(chainIncoming, "", nft.L4Proto(nft.ICMP), related, class(majorDown), nft.Accept())
+	rule(chainIncoming, "", nft.L4Proto(nft.ICMPv6), related, class(majorDown), nft.Accept())
+	rule(chainIncoming, "", nft.Drop())
+
+	// A phone that is told so at once shows the portal; one that is left
+	// waiting shows a broken network.
+	rule(chainRefuse, "", nft.L4Proto(nft.TCP), nft.RejectTCPReset())
+	rule(chainRefuse, "", nft.Reject(nft.AdminProhibited))
+
+	// After the system's own filter, so that nothing is charged that it drops,
+	// and in the forward hook, before which the kernel sets the priority
+	// itself.
+	rule(chainMeter, "", mark, nft.ObjectMap(setQuota.Name, nft.R1), nft.Drop())
+	rule(chainMeter, "", nft.IIFName(lan), mark, nft.Map(setUp.Name, nft.R1, nft.R1), nft.SetMeta(nft.MetaPriority, nft.R1))
+	rule(chainMeter, "", nft.OIFName(lan), mark, nft.Map(setDown.Name, nft.R1, nft.R1), nft.SetMeta(nft.MetaPriority, nft.R1))
+}
+
+func portIs(proto uint8, port uint16) nft.Expr {
+	return nft.Seq(nft.L4Proto(proto), nft.LoadDport(nft.R1), nft.Cmp(nft.Eq, nft.R1, nft.Net16(port)))
+}
+
+// prefixElements are prefixes as elements of an interval set. They must not
+// overlap.
+func prefixElements(prefixes []netip.Prefix) (v4, v6 []nft.Element) {
+	for _, p := range prefixes {
+		first, last := nft.PrefixRange(p)
+		e := nft.Element{Key: first, KeyEnd: last}
+		if p.Addr().Is4() {
+			v4 = append(v4, e)
+		} else {
+			v6 = append(v6, e)
+		}
+	}
+	return v4, v6
+}
