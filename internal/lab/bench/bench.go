@@ -159,7 +159,10 @@ func (b *bench) print() error {
 
 // withLab runs f in a lab of its own.
 func (b *bench) withLab(ctx context.Context, opts lab.Options, f func(*lab.Lab) error) error {
-	opts.Name, opts.Zonegate, opts.Daemon = b.opts.Name, b.opts.Zonegate, true
+	opts.Zonegate, opts.Daemon = b.opts.Zonegate, true
+	if opts.Name == "" {
+		opts.Name = b.opts.Name
+	}
 	if opts.Vouchers == 0 {
 		opts.Vouchers = -1
 	}

@@ -168,7 +168,11 @@ func TestBlastIsForwarded(t *testing.T) {
 	if err := l.NFT("internet", sinkTable); err != nil {
 		t.Fatal(err)
 	}
-	through, offered, err := forwardRate(t.Context(), l, &meter{l: l}, 1000)
+	frames := make([][]byte, 1000)
+	for i := range frames {
+		frames[i] = udpFrame(l.Info.Hosts["gateway"].MAC, lab.Member(i), 4000, 100)
+	}
+	through, offered, err := forwardRate(t.Context(), l, frames)
 	if err != nil {
 		t.Fatal(err)
 	}
