@@ -139,9 +139,9 @@ func (s *Server) refuseWith(c *gin.Context, f refusal, page func(web.Page) templ
 	if f.retry > 0 {
 		c.Header("Retry-After", strconv.FormatInt(f.retrySeconds(), 10))
 	}
-	otherwise := formHTML
-	if c.Request.Method == http.MethodPost {
-		otherwise = formText
+	otherwise := formText
+	if c.Request.Method == http.MethodGet || c.Request.Method == http.MethodHead {
+		otherwise = formHTML
 	}
 	p := s.page(c, "/", "")
 	alert := f.alert(p.Lang)

@@ -1,0 +1,239 @@
+package portal_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"io"
+	"math/big"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strconv"
+	"testing"
+	"time"
+)
+
+// run serves the zone's portal on free ports of 127.0.0.1 and ::1 until the
+// test ends, and returns the IPv4 one.
+func (z *zone) run() string {
+	z.t.Helper()
+	z.server.Addrs = []netip.Addr{netip.MustParseAddr("127.0.0.1"), netip.IPv6Loopback()}
+	for _, a := range z.server.Addrs {
+		z.links.known[a] = macA
+	}
+	// Two neighbouring ports that are free now on both addresses.
+	var port int
+	for port == 0 {
+		l, err := net.Listen("tcp4", "127.0.0.1:0")
+		if err != nil {
+			z.t.Fatal(err)
+		}
+		p := l.Addr().(*net.TCPAddr).Port
+		free := p < 65535
+		for _, at := range []string{"127.0.0.1:" + strconv.Itoa(p+1), "[::1]:" + strconv.Itoa(p), "[::1]:" + strconv.Itoa(p+1)} {
+			if m, err := net.Listen("tcp", at); err == nil {
+				_ = m.Close()
+			} else {
+				free = false
+			}
+		}
+		_ = l.Close()
+		if free {
+			port = p
+		}
+	}
+	z.server.Port = uint16(port)
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- z.server.Run(ctx) }()
+	z.t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			z.t.Errorf("Run: %v", err)
+		}
+	})
+	addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
+	for {
+		conn, err := net.Dial("tcp", addr)
+		if err == nil {
+			_ = conn.Close()
+			return addr
+		}
+		select {
+		case err := <-done:
+			z.t.Fatalf("Run: %v", err)
+		case <-time.After(time.Millisecond):
+		}
+	}
+}
+
+func get(t *testing.T, client *http.Client, url string) (int, string) {
+	t.Helper()
+	resp, err := client.Get(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp.StatusCode, string(body)
+}
+
+func TestRunServesBothFamilies(t *testing.T) {
+	z := newZone(t)
+	addr := z.run()
+	_, port, _ := net.SplitHostPort(addr)
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	for _, base := range []string{"http://" + addr, "http://[::1]:" + port} {
+		if status, body := get(t, client, base+"/captive"); status != 200 || !bytes.Contains([]byte(body), []byte(`"user-portal-url":"`+base+`/"`)) {
+			t.Errorf("%s: %d %s", base, status, body)
+		}
+	}
+}
+
+func TestRunRefusesATakenPort(t *testing.T) {
+	z := newZone(t)
+	addr := z.run()
+	other := newZone(t)
+	other.server.Addrs, other.server.Port = z.server.Addrs[:1], z.server.Port
+	if err := other.server.Run(t.Context()); err == nil {
+		t.Errorf("two portals on %s", addr)
+	}
+}
+
+// An address that does not exist yet is no error: the bridge comes up later.
+func TestRunBeforeTheAddressExists(t *testing.T) {
+	z := newZone(t)
+	z.server.Addrs = []netip.Addr{netip.MustParseAddr("192.0.2.77"), netip.MustParseAddr("2001:db8::77")}
+	z.server.Port = 2050
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := z.server.Run(ctx); err != nil {
+		t.Errorf("Run: %v", err)
+	}
+}
+
+// certificate writes a certificate for a name and returns a pool that trusts
+// it.
+func certificate(t *testing.T, dir, name string, serial int64) *x509.CertPool {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{
+		SerialNumber: big.NewInt(serial), Subject: pkix.Name{CommonName: name}, DNSNames: []string{name},
+		NotBefore: time.Unix(0, 0), NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true,
+	}, &x509.Certificate{Subject: pkix.Name{CommonName: name}}, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+	for file, content := range map[string][]byte{
+		"cert.pem": cert, "key.pem": pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: raw}),
+	} {
+		if err := os.WriteFile(filepath.Join(dir, file), content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM(cert)
+	return pool
+}
+
+func TestHTTPS(t *testing.T) {
+	z := newZone(t)
+	dir := t.TempDir()
+	pool := certificate(t, dir, "portail.example.org", 1)
+	z.server.Name = "portail.example.org"
+	z.server.TLSCert, z.server.TLSKey = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
+	z.run()
+	secure := net.JoinHostPort("127.0.0.1", strconv.Itoa(int(z.server.Port)+1))
+	name := net.JoinHostPort("portail.example.org", strconv.Itoa(int(z.server.Port)+1))
+
+	client := func(pool *x509.CertPool) *http.Client {
+		return &http.Client{Transport: &http.Transport{
+			DisableKeepAlives: true,
+			TLSClientConfig:   &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12},
+			DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+				return new(net.Dialer).DialContext(ctx, "tcp", secure)
+			},
+		}, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	}
+	status, body := get(t, client(pool), "https://"+name+"/captive")
+	if status != 200 || body != `{"captive":true,"user-portal-url":"https://`+name+`/","can-extend-session":true}`+"\n" {
+		t.Errorf("%d %s", status, body)
+	}
+	if status, _ := get(t, client(pool), "https://"+name+"/"); status != 200 {
+		t.Errorf("the page over HTTPS: %d", status)
+	}
+
+	// A renewed certificate is served without a restart.
+	pool = certificate(t, dir, "portail.example.org", 2)
+	later := time.Now().Add(time.Minute)
+	if err := os.Chtimes(filepath.Join(dir, "cert.pem"), later, later); err != nil {
+		t.Fatal(err)
+	}
+	if status, _ := get(t, client(pool), "https://"+name+"/captive"); status != 200 {
+		t.Errorf("after the renewal: %d", status)
+	}
+	// A broken one is not.
+	if err := os.WriteFile(filepath.Join(dir, "cert.pem"), []byte("half"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if status, _ := get(t, client(pool), "https://"+name+"/captive"); status != 200 {
+		t.Errorf("after a broken renewal: %d", status)
+	}
+}
+
+// Whoever opens many connections is turned away; the others are served.
+func TestConnectionsPerClient(t *testing.T) {
+	z := newZone(t)
+	addr := z.run()
+	dial := func(from string) net.Conn {
+		d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}
+		conn, err := d.Dial("tcp", addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = conn.Close() })
+		return conn
+	}
+	answered := func(conn net.Conn) bool {
+		_, _ = io.WriteString(conn, "GET /captive HTTP/1.1\r\nHost: "+addr+"\r\n\r\n")
+		n, _ := conn.Read(make([]byte, 1))
+		return n == 1
+	}
+	var held []net.Conn
+	for range 40 {
+		// Each stays open after its answer.
+		if c := dial("127.0.0.2"); answered(c) {
+			held = append(held, c)
+		}
+	}
+	if len(held) != 16 {
+		t.Errorf("%d connections of one client were served, want 16", len(held))
+	}
+	if !answered(dial("127.0.0.3")) {
+		t.Error("another client was not served")
+	}
+	_ = held[0].Close()
+	for !answered(dial("127.0.0.2")) {
+		// The place is free once the server has seen the end.
+	}
+}
