@@ -2,8 +2,10 @@ package journal
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"math/rand/v2"
 	"path"
 	"syscall"
@@ -154,4 +156,10 @@ func damageOf(t *testing.T, err error) *DamageError {
 		t.Fatalf("got %v, want a DamageError", err)
 	}
 	return d
+}
+
+// resum mends the checksum of a segment header.
+func resum(h []byte) []byte {
+	h = append([]byte(nil), h[:headerSize-4]...)
+	return binary.BigEndian.AppendUint32(h, crc32.Checksum(h, castagnoli))
 }
