@@ -1,0 +1,93 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"os"
+
+	"zonegate/internal/clock"
+	"zonegate/internal/config"
+	"zonegate/internal/control"
+	"zonegate/internal/disk"
+	"zonegate/internal/doctor"
+	"zonegate/internal/journal"
+)
+
+func defineDoctor(*flag.FlagSet) action {
+	return func(ctx context.Context, e *env, args []string) error {
+		if err := none(args); err != nil {
+			return err
+		}
+		cfg, err := e.load()
+		g := &doctor.Gateway{ConfigName: e.config, ConfigError: err, Sys: os.DirFS("/proc/sys"), Link: doctor.SystemLink}
+		if err == nil {
+			c, err := clock.New()
+			if err != nil {
+				return err
+			}
+			g.ClockTrusted = func() bool { return c.Now().Trusted }
+			g.Settings = doctor.Settings{
+				DataDir: cfg.DataDir, LAN: cfg.Network.LAN, WAN: cfg.Network.WAN,
+				PortalPort: cfg.Portal.Port, DNSPort: cfg.DNS.Port,
+			}
+			g.Storage, g.Daemon, g.Kernel = storage{cfg.DataDir}, daemonView{cfg.ControlSocket}, dataPath{cfg}
+		}
+		r := doctor.Examine(ctx, g.Checks())
+		if e.json {
+			err = e.print(r)
+		} else {
+			err = r.Write(e.stdout)
+		}
+		if err == nil && !r.OK {
+			return errSaid
+		}
+		return err
+	}
+}
+
+// storage is the data directory as the doctor asks for it.
+type storage struct{ dir string }
+
+func (s storage) Probe() (doctor.Room, error) {
+	f, err := disk.Probe(s.dir)
+	return doctor.Room{
+		Kind: f.Kind, Free: f.Free, Writable: !f.ReadOnly && !f.Full, Durable: f.Syncs || f.ReadOnly || f.Full,
+		Mappable: f.Maps, Volatile: f.Volatile, Notes: f.Notes,
+	}, err
+}
+
+func (s storage) Journal() (uint64, error) {
+	r, err := journal.Verify(disk.OS{}, s.dir)
+	if err != nil {
+		return 0, err
+	}
+	var damage []error
+	for _, d := range r.Damage {
+		damage = append(damage, d)
+	}
+	return r.Records, errors.Join(damage...)
+}
+
+// daemonView is the running daemon as the doctor asks for it.
+type daemonView struct{ socket string }
+
+func (d daemonView) Health(ctx context.Context) (doctor.Health, error) {
+	c, err := control.Dial(ctx, d.socket)
+	if errors.Is(err, control.ErrNoDaemon) {
+		return doctor.Health{}, doctor.ErrNoDaemon
+	}
+	if err != nil {
+		return doctor.Health{}, err
+	}
+	s, err := c.Status(ctx)
+	return doctor.Health{
+		Version: s.Version, JournalProblem: s.Journal, DataPathProblem: s.DataPath,
+		ClockTrusted: s.ClockTrusted, Sessions: s.Sessions,
+	}, err
+}
+
+// dataPath is the kernel as the doctor asks for it.
+type dataPath struct{ config *config.Config }
+
+func (d dataPath) Check(ctx context.Context) ([]doctor.Problem, error) { return nil, nil }

@@ -1,0 +1,331 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"os"
+	"os/signal"
+	"slices"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
+
+	"zonegate"
+	"zonegate/internal/clock"
+	"zonegate/internal/config"
+	"zonegate/internal/control"
+	"zonegate/internal/disk"
+	"zonegate/internal/dns"
+	"zonegate/internal/store"
+	"zonegate/portal"
+	"zonegate/shaper/kernel"
+	"zonegate/web"
+)
+
+func defineRun(*flag.FlagSet) action {
+	return func(ctx context.Context, e *env, args []string) error {
+		if err := none(args); err != nil {
+			return err
+		}
+		cfg, err := e.load()
+		if err != nil {
+			return err
+		}
+		limitMemory()
+		level := new(slog.LevelVar)
+		level.Set(cfg.LogLevel)
+		signals := make(chan os.Signal, 4)
+		signal.Notify(signals, unix.SIGTERM, unix.SIGINT, unix.SIGHUP)
+		defer signal.Stop(signals)
+		p := &program{
+			config: cfg, configName: e.config, level: level, signals: signals,
+			log: slog.New(slog.NewTextHandler(e.stderr, &slog.HandlerOptions{Level: level})),
+		}
+		return p.Run(ctx)
+	}
+}
+
+// A program is the daemon. Its fields must not change once Run was called.
+type program struct {
+	config     *config.Config
+	configName string
+	level      *slog.LevelVar
+	log        *slog.Logger
+	signals    <-chan os.Signal
+
+	store   *store.Store
+	gate    *zonegate.Gate
+	shaper  *kernel.Shaper
+	control *control.Server
+	reload  chan struct{}
+	// garden takes the domains of the walled garden when they changed.
+	garden chan []string
+	// ready is closed when the plans are on sale.
+	ready chan struct{}
+}
+
+// Run builds everything and runs it until the context is done, a signal comes
+// or a task fails. Kernel state stays: who has paid stays online.
+func (p *program) Run(ctx context.Context) (err error) {
+	defer func() { err = errors.Join(err, p.close()) }()
+	if err := p.build(ctx); err != nil {
+		return err
+	}
+	p.log.Info("starting", "version", version, "zone", p.config.Zone.ID, "record", p.gate.Health().Seq)
+	err = runTasks(ctx, task{"the gate", p.gate.Run},
+		task{"the signal watcher", p.watchSignals},
+		task{"the settings", p.keepSettings},
+		task{"the data path", p.shaper.Run},
+		task{"the portal", p.after(p.servePortal)},
+		task{"the name server", p.after(p.serveNames)},
+		task{"the control socket", p.after(p.control.Run)},
+	)
+	if err != nil {
+		p.log.Error("stopping because a part failed; who is online stays online", "error", err)
+	} else {
+		p.log.Info("stopped; who is online stays online")
+	}
+	return err
+}
+
+// lockPatience is how long the start waits for a command that has the data
+// directory open.
+const lockPatience = 10 * time.Second
+
+func (p *program) build(ctx context.Context) error {
+	p.reload, p.ready, p.garden = make(chan struct{}, 1), make(chan struct{}), make(chan []string)
+	c, err := clock.New()
+	if err != nil {
+		return err
+	}
+	for deadline := time.Now().Add(lockPatience); ; {
+		p.store, err = store.Open(storeOptions(p.config, p.log))
+		if !errors.Is(err, disk.ErrLocked) || time.Now().After(deadline) {
+			break
+		}
+		if err := wait(ctx, 250*time.Millisecond); err != nil {
+			return err
+		}
+	}
+	if errors.Is(err, disk.ErrLocked) {
+		return fmt.Errorf("%s is in use by another zonegate: stop that one first: %w", p.config.DataDir, err)
+	}
+	if err != nil {
+		return fmt.Errorf("opening the data directory: %w", err)
+	}
+	n := p.config.Network
+	p.shaper, err = kernel.New(kernel.Config{
+		LAN: n.LAN, WAN: n.WAN, LinkDown: n.LinkDown, LinkUp: n.LinkUp,
+		PortalPort: p.config.Portal.Port, DNSPort: p.config.DNS.Port,
+		Isolate: n.IsolateClients, Clock: c, Log: p.log,
+	})
+	if err != nil {
+		return fmt.Errorf("opening the data path: %w", err)
+	}
+	p.gate = zonegate.NewGate(p.store.State(), p.store, p.store, p.shaper, c, gateOptions(p.config, p.log))
+	p.shaper.ReportTo(p.gate)
+	p.control, err = control.Listen(p.config.ControlSocket, &control.Handler{
+		Catalogue: p.gate, Vouchers: p.gate, Grants: p.gate, Vault: vault{p.store},
+		Base:    control.Status{Version: version, Zone: p.config.Zone.ID, PID: os.Getpid()},
+		Started: time.Now(), Facts: p.facts, Logger: p.log,
+	})
+	return err
+}
+
+func (p *program) close() error {
+	var errs []error
+	if p.shaper != nil {
+		errs = append(errs, p.shaper.Close())
+	}
+	if p.store != nil {
+		errs = append(errs, p.store.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// after holds a task back until there is something to sell.
+func (p *program) after(run func(context.Context) error) func(context.Context) error {
+	return func(ctx context.Context) error {
+		select {
+		case <-p.ready:
+			return run(ctx)
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+func (p *program) watchSignals(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case s := <-p.signals:
+			if s != unix.SIGHUP {
+				p.log.Info("a signal ends the program", "signal", s.String())
+				return errStopped
+			}
+			select {
+			case p.reload <- struct{}{}:
+			default: // one is due already
+			}
+		}
+	}
+}
+
+// retryPlans is how often plans are tried again that could not be written.
+const retryPlans = 5 * time.Second
+
+// keepSettings puts the plans on sale, and takes over what changed in the
+// configuration when it is told to. Nobody is cut by that.
+func (p *program) keepSettings(ctx context.Context) error {
+	cfg, opened := p.config, false
+	var again <-chan time.Time
+	for {
+		err := p.gate.SetPlans(ctx, plans(cfg.Plans), false)
+		switch {
+		case err == nil:
+			again = nil
+		case ctx.Err() != nil || errors.Is(err, zonegate.ErrStopped):
+			return nil
+		case errors.Is(err, zonegate.ErrNotDurable):
+			p.log.Warn("the plans are taken over when the storage can be written", "error", err)
+			again = time.After(retryPlans)
+		default:
+			return fmt.Errorf("taking over the plans: %w", err)
+		}
+		if !opened {
+			opened = true
+			close(p.ready)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-again:
+		case <-p.reload:
+			fresh := p.readAgain()
+			if fresh == nil {
+				continue
+			}
+			if !slices.Equal(fresh.Garden.Domains, cfg.Garden.Domains) {
+				select {
+				case p.garden <- fresh.Garden.Domains:
+				case <-ctx.Done():
+					return nil
+				}
+			}
+			cfg = fresh
+		}
+	}
+}
+
+// readAgain returns the configuration as it is now, or nil when it is wrong.
+func (p *program) readAgain() *config.Config {
+	cfg, err := readConfig(p.configName)
+	if err != nil {
+		p.log.Error("the configuration is wrong; the former one stays in use", "error", err)
+		return nil
+	}
+	p.level.Set(cfg.LogLevel)
+	if needsRestart(p.config, cfg) {
+		p.log.Warn("plans, walled garden and log level are taken over; what else changed needs a restart")
+	} else {
+		p.log.Info("the configuration was read again", "plans", len(cfg.Plans))
+	}
+	return cfg
+}
+
+// servePortal serves the pages on the LAN's addresses, and again when they
+// change.
+func (p *program) servePortal(ctx context.Context) error {
+	for {
+		addrs := p.waitForLAN(ctx)
+		if addrs == nil {
+			return nil
+		}
+		p.log.Info("the portal is open", "lan", p.config.Network.LAN, "addresses", addrs, "port", p.config.Portal.Port)
+		err := until(ctx, p.portal(addrs).Run, func(ctx context.Context) { p.watchLAN(ctx, addrs) })
+		if err != nil || ctx.Err() != nil {
+			return err
+		}
+	}
+}
+
+// serveNames answers the questions of customers, and anew when the walled
+// garden changed.
+func (p *program) serveNames(ctx context.Context) error {
+	garden := p.config.Garden.Domains
+	for {
+		var next []string
+		s := &dns.Server{
+			Device: p.config.Network.LAN, Port: p.config.DNS.Port, Upstreams: p.config.DNS.Upstream,
+			Domains: garden, Garden: p.shaper, Name: p.config.Portal.Name, Log: p.log,
+		}
+		err := until(ctx, s.Run, func(ctx context.Context) {
+			select {
+			case next = <-p.garden:
+			case <-ctx.Done():
+			}
+		})
+		if err != nil || ctx.Err() != nil {
+			return err
+		}
+		garden = next
+	}
+}
+
+// until runs a server until the context is done, it fails, or change returns.
+// It returns nil in all cases but the failure, a server that ends by itself
+// among them.
+func until(ctx context.Context, run func(context.Context) error, change func(context.Context)) error {
+	inner, cancel := context.WithCancel(ctx)
+	defer cancel()
+	g, inner := errgroup.WithContext(inner)
+	g.Go(func() error {
+		err := run(inner)
+		if err == nil && inner.Err() == nil {
+			err = errors.New("it ended by itself")
+		}
+		if inner.Err() != nil && errors.Is(err, context.Canceled) {
+			err = nil
+		}
+		return err
+	})
+	g.Go(func() error {
+		change(inner)
+		cancel()
+		return nil
+	})
+	return g.Wait()
+}
+
+func (p *program) portal(addrs []netip.Addr) *portal.Server {
+	c := p.config
+	language, _ := web.ParseLang(c.Zone.Language) // config knows the same ones
+	return &portal.Server{
+		Gate: p.gate, Locator: p.shaper, Addrs: addrs, Port: c.Portal.Port, Name: c.Portal.Name,
+		TLSCert: c.Portal.TLSCert, TLSKey: c.Portal.TLSKey,
+		Zone: c.Zone.Name, Contact: c.Zone.Contact, Language: language,
+		Megabyte: c.Limits.Megabyte, Logger: p.log,
+	}
+}
+
+func wait(ctx context.Context, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(d):
+		return nil
+	}
+}
+
+// facts are what only this process knows.
+func (p *program) facts() control.Facts {
+	f := control.Facts{Storage: p.store.Findings(), DataPath: []control.Finding{}}
+	return f
+}
