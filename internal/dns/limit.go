@@ -62,3 +62,37 @@ func (l *limiter) takeAt(now time.Time, client netip.Addr, cost int) bool {
 	l.whole[client] = whole
 	return true
 }
+
+// shares bound how much of something is in use at once, and let one address
+// have no more than an eighth of it.
+type shares struct {
+	most int
+
+	mu   sync.Mutex
+	all  int
+	each map[netip.Addr]int
+}
+
+// take reports whether the address gets one. It must then give it back.
+func (s *shares) take(client netip.Addr) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.all >= s.most || s.each[client] >= max(1, s.most/8) {
+		return false
+	}
+	if s.each == nil {
+		s.each = make(map[netip.Addr]int)
+	}
+	s.all++
+	s.each[client]++
+	return true
+}
+
+func (s *shares) give(client netip.Addr) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.all--
+	if s.each[client]--; s.each[client] == 0 {
+		delete(s.each, client)
+	}
+}

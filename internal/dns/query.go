@@ -115,7 +115,8 @@ func (q *query) truncated(answer []byte) []byte {
 	return q.build(h, true, nil)
 }
 
-// build builds an answer to the query from flags, the question and records.
+// build builds an answer to the query from flags, the question and records. It
+// always returns a message.
 func (q *query) build(h dnsmessage.Header, question bool, records func(*dnsmessage.Builder) error) []byte {
 	h.ID, h.OpCode = q.header.ID, q.header.OpCode
 	h.Response, h.RecursionDesired = true, q.header.RecursionDesired
@@ -139,13 +140,17 @@ func (q *query) build(h dnsmessage.Header, question bool, records func(*dnsmessa
 			}
 		}
 	}
-	if err != nil {
-		return nil
+	if err == nil {
+		if msg, err := b.Finish(); err == nil {
+			return msg
+		}
 	}
-	msg, err := b.Finish()
-	if err != nil {
-		return nil
-	}
+	// Records that cannot be packed are ours alone to regret.
+	bare := dnsmessage.NewBuilder(nil, dnsmessage.Header{
+		ID: h.ID, OpCode: h.OpCode, Response: true, RecursionDesired: h.RecursionDesired,
+		RCode: dnsmessage.RCodeServerFailure,
+	})
+	msg, _ := bare.Finish()
 	return msg
 }
 

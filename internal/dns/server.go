@@ -23,6 +23,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -56,8 +57,9 @@ type Server struct {
 	// Upstreams are the resolvers to ask, in order of preference. Empty means
 	// those in ResolvConf. SetUpstreams changes them while Run runs.
 	Upstreams []netip.AddrPort
-	// ResolvConf are paths of files as in resolv.conf(5). The first one that
-	// names a usable resolver counts. Nil means DefaultResolvConf.
+	// ResolvConf are paths of files as in resolv.conf(5), read again when they
+	// change. The resolvers of the first come first; one on this machine is
+	// asked only if there is no other. Nil means DefaultResolvConf.
 	ResolvConf []string
 
 	// Domains are the names of the walled garden: "example.org" is that name
@@ -79,11 +81,12 @@ type Server struct {
 
 	// Rate and Burst bound the questions per second of one address: 20 and 60.
 	Rate, Burst int
-	// MaxQueries bounds the questions being answered at once: 256. What comes
-	// above it is dropped (UDP) or closed (TCP).
+	// MaxQueries bounds the questions being answered at once: 256, at most an
+	// eighth of them from one address. What comes above it is dropped (UDP) or
+	// closed (TCP).
 	MaxQueries int
-	// MaxConns bounds the TCP connections of customers: 64, at most 8 of them
-	// from one address.
+	// MaxConns bounds the TCP connections of customers: 64, at most an eighth
+	// of them from one address.
 	MaxConns int
 	// Timeout is how long one resolver has to answer: 2 s. A question is tried
 	// three times.
@@ -95,10 +98,11 @@ type Server struct {
 
 	// Made by Run.
 	patterns  patterns
+	name      string // canonical Name
 	limiter   *limiter
-	slots     chan struct{} // one per question being answered
+	answering shares        // questions being answered
+	conns     shares        // connections of customers
 	tcpSlots  chan struct{} // one per TCP exchange with a resolver
-	conns     connCount
 	resolv    *resolvConf
 	lan       lanAddrs
 	ports     []uint16
@@ -131,13 +135,12 @@ func (s *Server) Stats() Stats {
 }
 
 const (
-	// maxQuery is the longest question accepted, in octets: the size that
-	// needs no fragments (RFC 9715), and far more than a name takes.
+	// maxQuery is the longest question accepted, in octets, and the longest
+	// answer over UDP that we ask for ourselves: what the least MTU of IPv6
+	// carries in one packet, and far more than a name takes.
 	maxQuery = 1232
 	// tcpIdle is how long a customer's TCP connection may be silent.
 	tcpIdle = 10 * time.Second
-	// connsPerClient bounds the TCP connections of one address.
-	connsPerClient = 8
 	// devicePoll is how often the LAN interface is looked for.
 	devicePoll = 2 * time.Second
 )
@@ -163,6 +166,7 @@ func (s *Server) Run(ctx context.Context) error {
 			return nil
 		case errors.Is(err, errDevice):
 			s.Log.Info("dns: interface has changed, listening anew", "interface", s.Device)
+			waiting = false
 			continue
 		case !missingDevice(err):
 			return fmt.Errorf("serving dns on %s: %w", s.Device, err)
@@ -233,9 +237,9 @@ func (s *Server) prepare() error {
 		s.ResolvConf = DefaultResolvConf
 	}
 	s.limiter = newLimiter(s.Rate, s.Burst)
-	s.slots = make(chan struct{}, s.MaxQueries)
+	s.answering.most, s.conns.most = s.MaxQueries, s.MaxConns
+	s.name = strings.ToLower(strings.TrimSuffix(s.Name, "."))
 	s.tcpSlots = make(chan struct{}, max(1, s.MaxQueries/8))
-	s.conns.max = s.MaxConns
 	s.resolv = &resolvConf{paths: s.ResolvConf}
 	read := s.LAN
 	if read == nil {
@@ -270,15 +274,18 @@ func setDefault(field *int, value int) {
 // answer under way has ended.
 func (s *Server) serve(ctx context.Context, udp []*net.UDPConn, tcp []net.Listener, watch func(context.Context) error) error {
 	g, ctx := errgroup.WithContext(ctx)
-	stop := context.AfterFunc(ctx, func() {
+	closeAll := func() {
 		for _, c := range udp {
 			c.Close()
 		}
 		for _, l := range tcp {
 			l.Close()
 		}
-	})
-	defer stop()
+	}
+	// The deferred call is for what has not been closed yet when the last task
+	// ends, so that the ports are free when serve returns.
+	defer closeAll()
+	defer context.AfterFunc(ctx, closeAll)()
 	for _, c := range udp {
 		g.Go(func() error { return s.serveUDP(ctx, c) })
 	}
@@ -312,7 +319,7 @@ func (s *Server) serveUDP(ctx context.Context, conn *net.UDPConn) error {
 			}
 			continue
 		}
-		client := from.Addr().Unmap()
+		client := from.Addr().Unmap().WithZone("")
 		q, reply := s.accept(buf[:n], client)
 		if q == nil {
 			if reply != nil {
@@ -320,15 +327,13 @@ func (s *Server) serveUDP(ctx context.Context, conn *net.UDPConn) error {
 			}
 			continue
 		}
-		select {
-		case s.slots <- struct{}{}:
-		default:
+		if !s.answering.take(client) {
 			s.stats.dropped.Add(1)
 			continue
 		}
 		control := slices.Clone(oob[:oobn])
 		answers.Go(func() {
-			defer func() { <-s.slots }()
+			defer s.answering.give(client)
 			answer := s.answer(ctx, q, false)
 			if len(answer) > q.udpSize {
 				answer = q.truncated(answer)
@@ -367,12 +372,12 @@ func (s *Server) serveTCP(ctx context.Context, l net.Listener) error {
 		}
 		ap, _ := netip.ParseAddrPort(conn.RemoteAddr().String())
 		client := ap.Addr().Unmap().WithZone("")
-		if !s.conns.open(client) {
+		if !s.conns.take(client) {
 			conn.Close()
 			continue
 		}
 		conns.Go(func() {
-			defer s.conns.close(client)
+			defer s.conns.give(client)
 			defer conn.Close()
 			defer context.AfterFunc(ctx, func() { conn.Close() })()
 			s.serveConn(ctx, conn, client)
@@ -400,14 +405,12 @@ func (s *Server) serveConn(ctx context.Context, conn net.Conn, client netip.Addr
 		}
 		q, reply := s.accept(buf[2:2+n], client)
 		if q != nil {
-			select {
-			case s.slots <- struct{}{}:
-			default:
+			if !s.answering.take(client) {
 				s.stats.dropped.Add(1)
 				return
 			}
 			reply = s.answer(ctx, q, true)
-			<-s.slots
+			s.answering.give(client)
 		}
 		if reply == nil || len(reply) > 0xffff {
 			return
@@ -426,37 +429,6 @@ func (s *Server) serveConn(ctx context.Context, conn net.Conn, client netip.Addr
 // 8).
 func frame(msg []byte) []byte {
 	return append(binary.BigEndian.AppendUint16(make([]byte, 0, 2+len(msg)), uint16(len(msg))), msg...)
-}
-
-// connCount bounds the connections of customers.
-type connCount struct {
-	mu   sync.Mutex
-	max  int
-	all  int
-	each map[netip.Addr]int
-}
-
-func (c *connCount) open(client netip.Addr) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.all >= c.max || c.each[client] >= connsPerClient {
-		return false
-	}
-	if c.each == nil {
-		c.each = make(map[netip.Addr]int)
-	}
-	c.all++
-	c.each[client]++
-	return true
-}
-
-func (c *connCount) close(client netip.Addr) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.all--
-	if c.each[client]--; c.each[client] == 0 {
-		delete(c.each, client)
-	}
 }
 
 // missingDevice reports whether an interface does not exist (yet).

@@ -10,7 +10,6 @@ import (
 	"net"
 	"net/netip"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -37,7 +36,7 @@ func (s *Server) resolvers() []netip.AddrPort {
 	if p := s.upstreams.Load(); p != nil {
 		list = *p
 	}
-	// All of loopback is us if we listen there; LAN addresses always are.
+	// The addresses at which questions could come back to us.
 	self := func(a netip.Addr) bool { return a.IsLoopback() || slices.Contains(s.lan.addrs(), a) }
 	if len(list) == 0 {
 		found := s.resolv.servers()
@@ -72,7 +71,7 @@ func (s *Server) accept(msg []byte, client netip.Addr) (*query, []byte) {
 		s.stats.queries.Add(1)
 		cost = q.cost()
 	}
-	if !s.limiter.take(client.WithZone(""), cost) {
+	if !s.limiter.take(client, cost) {
 		s.stats.refused.Add(1)
 		if q == nil {
 			return nil, nil
@@ -85,7 +84,7 @@ func (s *Server) accept(msg []byte, client netip.Addr) (*query, []byte) {
 // answer returns the answer to a query, of whatever length. It takes at most
 // tries times Timeout.
 func (s *Server) answer(ctx context.Context, q *query, tcp bool) []byte {
-	if s.Name != "" && canonical(q.question.Name) == strings.ToLower(strings.TrimSuffix(s.Name, ".")) {
+	if s.name != "" && canonical(q.question.Name) == s.name {
 		return q.local(s.lan.addrs())
 	}
 	answer, err := s.forward(ctx, q, tcp)
@@ -212,11 +211,10 @@ func (s *Server) askUDP(ctx context.Context, to netip.AddrPort, q *query) ([]byt
 		if err != nil {
 			return nil, bogus, err
 		}
-		result := q.judge(id, buf[:n])
-		if n > maxUDP && result != bogus {
-			result = partial
-			n = maxUDP
+		if n > maxUDP {
+			buf[2] |= 0x02 // TC: the rest did not fit our buffer
 		}
+		result := q.judge(id, buf[:n])
 		if result == bogus {
 			s.stats.bogus.Add(1)
 			continue
