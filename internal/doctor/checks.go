@@ -316,6 +316,9 @@ func (g *Gateway) portal(ctx context.Context) Finding {
 	if err != nil {
 		return fail(fix, "%v", err)
 	}
+	// A page somewhere else, which a stranger's phone is led away from: the
+	// gateway itself is no customer, so it has no page of its own.
+	req.Host = "doctor.invalid"
 	c := http.Client{
 		Transport:     &http.Transport{DisableKeepAlives: true},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
@@ -325,10 +328,10 @@ func (g *Gateway) portal(ctx context.Context) Finding {
 		return fail(fix, "%v", err)
 	}
 	resp.Body.Close()
-	if resp.StatusCode >= 500 {
-		return fail(fix, "http://%s/ answers %s", at, resp.Status)
+	if to := resp.Header.Get("Location"); resp.StatusCode/100 == 3 && to != "" {
+		return ok("http://%s leads to %s", at, to)
 	}
-	return ok("http://%s/", at)
+	return fail(fix, "http://%s answers %s instead of leading to its pages", at, resp.Status)
 }
 
 func (g *Gateway) daemon(ctx context.Context) Finding {

@@ -80,7 +80,7 @@ func (p *parts) Health(context.Context) (Health, error)   { return p.health, p.d
 
 func healthy(t *testing.T) (*Gateway, *parts) {
 	t.Helper()
-	web := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	web := httptest.NewServer(http.RedirectHandler("http://portal.example/", http.StatusFound))
 	t.Cleanup(web.Close)
 	p := &parts{
 		room:   Room{Kind: "ext4", Free: 1 << 30, Writable: true, Durable: true, Mappable: true},
@@ -246,13 +246,15 @@ func closedPort(t *testing.T) uint16 {
 	return uint16(l.Addr().(*net.TCPAddr).Port)
 }
 
-func TestServerFailureOfThePortal(t *testing.T) {
-	g, _ := healthy(t)
-	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) }))
-	defer web.Close()
-	g.Settings.PortalPort = web.Listener.Addr().(*net.TCPAddr).AddrPort().Port()
-	if f := g.portal(t.Context()); f.Status != Failed {
-		t.Errorf("a portal that answers 500: %+v", f)
+func TestSomethingElseOnThePortalsPort(t *testing.T) {
+	for _, status := range []int{200, 404, 500} {
+		g, _ := healthy(t)
+		web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status) }))
+		defer web.Close()
+		g.Settings.PortalPort = web.Listener.Addr().(*net.TCPAddr).AddrPort().Port()
+		if f := g.portal(t.Context()); f.Status != Failed {
+			t.Errorf("a portal that answers %d: %+v", status, f)
+		}
 	}
 }
 
