@@ -71,6 +71,7 @@ type grant struct {
 	doze   bool
 	futile int
 	spent  bool
+	empty  bool      // spent, and its queues are empty: the counters are final
 	drain  time.Time // end of the time for its queues to empty
 }
 
@@ -166,7 +167,7 @@ func (s *Shaper) readOld(g *grant) error {
 }
 
 func (s *Shaper) wakeUp(g *grant) {
-	g.spent, g.rearm, g.doze, g.futile = false, false, false, 0
+	g.spent, g.empty, g.rearm, g.doze, g.futile = false, false, false, false, 0
 	for _, x := range g.sessions {
 		x.spent = false
 	}
@@ -335,7 +336,7 @@ func (s *Shaper) spend(g *grant) error {
 
 func (s *Shaper) markSpent(g *grant) {
 	now := time.Now()
-	g.spent, g.rearm, g.doze, g.futile = true, false, false, 0
+	g.spent, g.empty, g.rearm, g.doze, g.futile = true, false, false, false, 0
 	g.drain = now.Add(drainTime)
 	g.due = now.Add(drainLook)
 	for _, x := range g.sessions {
@@ -374,6 +375,7 @@ func (s *Shaper) drained(g *grant, now time.Time) {
 			return
 		}
 	}
+	g.empty = true
 	for _, x := range g.sessions {
 		s.report(x, false)
 	}

@@ -202,6 +202,7 @@ func (s *Shaper) purge(g *grant) error {
 		}
 		var r requests
 		for _, x := range g.sessions {
+			r.delQdisc(l.index, 0, uint32(l.major)<<16|uint32(x.minor))
 			r.addLeaf(l.index, l.major, x.minor, s.leaf, s.classOf(g, l))
 		}
 		errs = append(errs, s.tell(l, &r))

@@ -25,8 +25,9 @@ func (s *Shaper) report(x *session, final bool) {
 	if r.pending == nil {
 		r.pending = map[zonegate.SessionID]zonegate.Usage{}
 	}
-	id := x.order.Session
-	r.pending[id] = zonegate.Usage{Session: id, Octets: x.octets(), Spent: x.spent, Final: final}
+	u := x.usage()
+	u.Final = final
+	r.pending[u.Session] = u
 	select {
 	case r.ready <- struct{}{}:
 	default:

@@ -243,6 +243,14 @@ func (s *Shaper) Close() error {
 	return errors.Join(errs...)
 }
 
+// usage is what there is to say about a session now.
+func (x *session) usage() zonegate.Usage {
+	return zonegate.Usage{
+		Session: x.order.Session, Octets: x.octets(),
+		Spent: x.spent && x.grant != nil && x.grant.empty,
+	}
+}
+
 var _ zonegate.Enforcer = (*Shaper)(nil)
 
 // Apply implements [zonegate.Enforcer]. It compares with what the kernel
@@ -300,8 +308,8 @@ func (s *Shaper) Usage(ctx context.Context) ([]zonegate.Usage, error) {
 		err = s.sweep()
 	}
 	usage := make([]zonegate.Usage, 0, len(s.sessions))
-	for id, x := range s.sessions {
-		usage = append(usage, zonegate.Usage{Session: id, Octets: x.octets(), Spent: x.spent})
+	for _, x := range s.sessions {
+		usage = append(usage, x.usage())
 	}
 	slices.SortFunc(usage, func(a, b zonegate.Usage) int { return int(int64(a.Session) - int64(b.Session)) })
 	return usage, err

@@ -144,9 +144,10 @@ const (
 	leafBFIFO                   // first in, first out, bounded in bytes
 )
 
-// addLeaf puts a new, empty queue below a class, whatever is there.
+// addLeaf puts a queue below a class. One of the same kind that is there gets
+// the parameters and keeps its packets.
 func (r *requests) addLeaf(ifindex int, major, minor uint16, kind leafKind, c shaper.Class) {
-	r.tc(rtmNewQdisc, flagCreate|flagReplace|flagExcl, ifindex, 0, uint32(major)<<16|uint32(minor))
+	r.tc(rtmNewQdisc, flagCreate|flagReplace, ifindex, 0, uint32(major)<<16|uint32(minor))
 	switch kind {
 	case leafFQCoDel:
 		r.attrString(tcaKind, "fq_codel")

@@ -19,7 +19,6 @@ import (
 	"time"
 
 	"github.com/vishvananda/netns"
-	"golang.org/x/sys/unix"
 
 	"zonegate"
 	"zonegate/shaper/kernel"
@@ -47,7 +46,9 @@ func newSpace(t testing.TB, what string) *space {
 		run(t, "ip", "netns", "del", name)
 	})
 	s := &space{t, name, h}
-	s.do(func() { run(t, "ip", "link", "set", "lo", "up") })
+	s.do(func() {
+		run(t, "sh", "-ec", "ip link set lo up; for i in all default; do echo 0 >/proc/sys/net/ipv6/conf/$i/accept_dad; done")
+	})
 	return s
 }
 
@@ -132,8 +133,8 @@ ip addr add 192.0.2.2/24 dev eth0
 ip addr add 2001:db8::2/64 dev eth0 nodad
 ip addr add ` + site4 + `/32 dev lo
 ip addr add ` + garden4 + `/32 dev lo
-ip addr add ` + site6 + `/128 dev lo
-ip addr add ` + garden6 + `/128 dev lo
+ip addr add ` + site6 + `/128 dev lo nodad
+ip addr add ` + garden6 + `/128 dev lo nodad
 ip route add 10.77.0.0/24 via 192.0.2.1
 ip route add fd77::/64 via 2001:db8::1
 `)
@@ -314,51 +315,42 @@ func order(id zonegate.SessionID, p *phone, mbit float64) zonegate.Order {
 	}
 }
 
-// serve echoes UDP and, over TCP, sends what is asked for: eight bytes of
-// length in decimal, then that many bytes come. It is on port 7000 of every
-// address of the namespace.
-func (s *space) serve(port int) {
-	s.t.Helper()
-	s.do(func() {
-		u, err := net.ListenUDP("udp", &net.UDPAddr{Port: port})
-		if err != nil {
-			s.t.Fatal(err)
-		}
-		l, err := net.ListenTCP("tcp", &net.TCPAddr{Port: port})
-		if err != nil {
-			s.t.Fatal(err)
-		}
-		s.t.Cleanup(func() { u.Close(); l.Close() })
-		// The answer must come from the address that was asked.
-		go func() {
-			oob := make([]byte, 256)
-			buf := make([]byte, 2048)
-			raw, err := u.SyscallConn()
+// serve echoes UDP and, over TCP, sends what is asked for (see source), at a
+// port of every address of the internet.
+func (z *zone) serve(port int) {
+	z.t.Helper()
+	for _, host := range []string{site4, site6, garden4, garden6} {
+		z.inet.do(func() {
+			u, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.ParseIP(host), Port: port})
 			if err != nil {
-				return
+				z.t.Fatal(err)
 			}
-			raw.Control(func(fd uintptr) {
-				unix.SetsockoptInt(int(fd), unix.SOL_IP, unix.IP_PKTINFO, 1)
-				unix.SetsockoptInt(int(fd), unix.SOL_IPV6, unix.IPV6_RECVPKTINFO, 1)
-			})
-			for {
-				n, on, _, from, err := u.ReadMsgUDPAddrPort(buf, oob)
-				if err != nil {
-					return
+			l, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.ParseIP(host), Port: port})
+			if err != nil {
+				z.t.Fatal(err)
+			}
+			z.t.Cleanup(func() { u.Close(); l.Close() })
+			go func() {
+				buf := make([]byte, 2048)
+				for {
+					n, from, err := u.ReadFromUDPAddrPort(buf)
+					if err != nil {
+						return
+					}
+					u.WriteToUDPAddrPort(buf[:n], from)
 				}
-				u.WriteMsgUDPAddrPort(buf[:n], oob[:on], from)
-			}
-		}()
-		go func() {
-			for {
-				c, err := l.AcceptTCP()
-				if err != nil {
-					return
+			}()
+			go func() {
+				for {
+					c, err := l.AcceptTCP()
+					if err != nil {
+						return
+					}
+					go source(c)
 				}
-				go source(c)
-			}
-		}()
-	})
+			}()
+		})
+	}
 }
 
 // source sends as many bytes as the peer asks for, or takes what it sends.
