@@ -310,11 +310,21 @@ func (b *browser) internet(w http.ResponseWriter, r *http.Request) {
 	_, _ = io.Copy(w, resp.Body)
 }
 
+// portalBases are the ways in which the portal names itself, without the slash
+// that follows.
+var portalBases = []string{
+	"http://" + PortalAddr,
+	"http://" + net.JoinHostPort(gatewayLAN6.String(), strconv.Itoa(portalPort)),
+}
+
 // relativeLinks makes what leads to the portal lead to the front instead.
 func relativeLinks(resp *http.Response) error {
-	base := strings.TrimSuffix(PortalURL, "/")
 	for _, h := range []string{"Location", "Refresh", "Content-Location"} {
-		if v := resp.Header.Get(h); strings.Contains(v, base) {
+		for _, base := range portalBases {
+			v := resp.Header.Get(h)
+			if !strings.Contains(v, base) {
+				continue
+			}
 			v = strings.ReplaceAll(v, base, "")
 			if h == "Location" && v == "" {
 				v = "/"
@@ -333,7 +343,9 @@ func relativeLinks(resp *http.Response) error {
 	if err := resp.Body.Close(); err != nil {
 		return err
 	}
-	body = bytes.ReplaceAll(body, []byte(base), nil)
+	for _, base := range portalBases {
+		body = bytes.ReplaceAll(body, []byte(base), nil)
+	}
 	resp.Body = io.NopCloser(bytes.NewReader(body))
 	resp.ContentLength = int64(len(body))
 	resp.Header.Set("Content-Length", strconv.Itoa(len(body)))

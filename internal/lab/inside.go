@@ -18,6 +18,7 @@ import (
 const (
 	roleInside   = "lab-inside"   // run a program inside a host
 	roleInternet = "lab-internet" // web and name servers of the internet
+	roleResolver = "lab-resolver" // the resolver of the gateway's system
 	roleBrowser  = "lab-browser"  // proxy inside phone1
 )
 
@@ -34,6 +35,8 @@ func RunHelper() {
 		err = runInside(os.Args[2:])
 	case roleInternet:
 		err = helperTask(runInternet)
+	case roleResolver:
+		err = helperTask(runResolver)
 	case roleBrowser:
 		err = helperTask(func(ctx context.Context) error { return runBrowser(ctx, os.Args[2:]) })
 	default:

@@ -8,7 +8,6 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -20,7 +19,6 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/net/dns/dnsmessage"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -209,84 +207,4 @@ type zeros struct{}
 func (zeros) Read(p []byte) (int, error) {
 	clear(p)
 	return len(p), nil
-}
-
-func serveDNS(conn net.PacketConn) error {
-	buf := make([]byte, 1500)
-	for {
-		n, from, err := conn.ReadFrom(buf)
-		if err != nil {
-			return unlessClosed(err)
-		}
-		if answer := answerDNS(buf[:n]); answer != nil {
-			// A client that has gone is no failure of the server.
-			_, _ = conn.WriteTo(answer, from)
-		}
-	}
-}
-
-// serveDNSOverTCP serves one question a connection (RFC 7766 allows more, no
-// client here needs it).
-func serveDNSOverTCP(ln net.Listener) error {
-	for {
-		conn, err := ln.Accept()
-		if err != nil {
-			return unlessClosed(err)
-		}
-		go func() {
-			defer conn.Close()
-			_ = conn.SetDeadline(time.Now().Add(5 * time.Second))
-			var size [2]byte
-			if _, err := io.ReadFull(conn, size[:]); err != nil {
-				return
-			}
-			query := make([]byte, binary.BigEndian.Uint16(size[:]))
-			if _, err := io.ReadFull(conn, query); err != nil {
-				return
-			}
-			if answer := answerDNS(query); answer != nil {
-				binary.BigEndian.PutUint16(size[:], uint16(len(answer)))
-				_, _ = conn.Write(append(size[:], answer...))
-			}
-		}()
-	}
-}
-
-// answerDNS gives every name the addresses of the internet host, and names of
-// the garden the garden's. Other types exist but are empty.
-func answerDNS(query []byte) []byte {
-	var p dnsmessage.Parser
-	h, err := p.Start(query)
-	if err != nil || h.Response {
-		return nil
-	}
-	q, err := p.Question()
-	if err != nil {
-		return nil
-	}
-	b := dnsmessage.NewBuilder(nil, dnsmessage.Header{
-		ID: h.ID, Response: true, OpCode: h.OpCode, Authoritative: true,
-		RecursionDesired: h.RecursionDesired, RecursionAvailable: true,
-	})
-	b.EnableCompression()
-	head := dnsmessage.ResourceHeader{Name: q.Name, Class: q.Class, TTL: 60}
-	ip4, ip6 := internet4, internet6
-	if isGarden(q.Name.String()) {
-		ip4, ip6 = garden4, garden6
-	}
-	err = errors.Join(b.StartQuestions(), b.Question(q), b.StartAnswers())
-	switch q.Type {
-	case dnsmessage.TypeA:
-		err = errors.Join(err, b.AResource(head, dnsmessage.AResource{A: ip4.As4()}))
-	case dnsmessage.TypeAAAA:
-		err = errors.Join(err, b.AAAAResource(head, dnsmessage.AAAAResource{AAAA: ip6.As16()}))
-	}
-	if err != nil {
-		return nil
-	}
-	answer, err := b.Finish()
-	if err != nil {
-		return nil
-	}
-	return answer
 }

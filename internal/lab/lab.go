@@ -225,6 +225,9 @@ func (l *Lab) build(ctx context.Context) error {
 	if err := l.startInternet(); err != nil {
 		return err
 	}
+	if err := l.startResolver(); err != nil {
+		return err
+	}
 	if l.opts.Daemon {
 		if err := l.writeConfig(); err != nil {
 			return err
