@@ -30,23 +30,11 @@ func (t *tx) account(u Usage) error {
 		return nil
 	}
 	c := t.gate.counted[x.ID]
-	again := u.Octets.Up < c.octets.Up || u.Octets.Down < c.octets.Down
-	if again {
-		// The counters began again: charge what is known before it is forgotten.
-		if err := t.charge(x.Grant); err != nil {
-			return err
-		}
-	}
-	if u.Octets != c.octets {
-		c.moved = t.now.Mono
-	}
-	c.octets = u.Octets
-	t.gate.counted[x.ID] = c
-	if again {
-		if err := t.emit(UsageCounted{[]SessionOctets{{x.ID, u.Octets}}}); err != nil {
-			return err
-		}
-		t.touch(x.Grant)
+	// Reports can overtake each other; counters only grow.
+	octets := Octets{max(u.Octets.Up, c.octets.Up, x.Octets.Up), max(u.Octets.Down, c.octets.Down, x.Octets.Down)}
+	if octets != c.octets {
+		c = counter{octets, t.now.Mono}
+		t.gate.counted[x.ID] = c
 	}
 	grant, err := t.needGrant(x.Grant)
 	if err != nil {
@@ -68,7 +56,7 @@ func (t *tx) account(u Usage) error {
 	}
 	x = t.sessions[u.Session]
 	delete(t.gate.counted, x.ID)
-	if err := t.emit(SessionClosed{x.ID, u.Octets}); err != nil {
+	if err := t.emit(SessionClosed{x.ID, octets}); err != nil {
 		return err
 	}
 	t.touch(x.Grant)

@@ -66,8 +66,10 @@ type Order struct {
 // A Usage is what one session has delivered.
 type Usage struct {
 	Session SessionID
-	// Octets is cumulative from the session's beginning. A value below an
-	// earlier one means that the counters began again at zero.
+	// Octets is cumulative from the session's beginning. While a data path
+	// runs it never goes back: a report below an earlier one is a late one. At
+	// the start of the gate a value below what was charged means that the
+	// kernel's counters began again at zero.
 	Octets Octets
 	// Spent says that the data path has stopped the session, because (nearly)
 	// nothing of the grant's allowance is left.

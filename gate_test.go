@@ -426,6 +426,38 @@ func TestCrashOfTheDaemonAloneLosesNothing(t *testing.T) {
 	}
 }
 
+func TestLateReportsChargeNothing(t *testing.T) {
+	b := newBench(t, quick)
+	b.redeem(b.sell("capped"), phone1)
+	o, _ := b.path.order(phone1)
+	for _, down := range []uint64{4e6, 1e6, 4e6} {
+		if err := b.gate.Account(t.Context(), []Usage{{Session: o.Session, Octets: Octets{Down: down}}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if left := b.gate.Standing(phone1).Grant.OctetsLeft; left != 6e6 {
+		t.Errorf("%d left", left)
+	}
+}
+
+func TestCountersThatBeganAgainCostNobody(t *testing.T) {
+	b := newBench(t, quick)
+	b.redeem(b.sell("capped"), phone1)
+	b.use(phone1, Octets{Down: 4e6})
+	if err := b.gate.do(t.Context(), true, (*tx).checkpoint); err != nil {
+		t.Fatal(err)
+	}
+	o, _ := b.path.order(phone1)
+	b.kill()
+	b.path.octets[o.Session] = Octets{Down: 1e6}
+	b.start(quick)
+	after, _ := b.path.order(phone1)
+	left := b.gate.Standing(phone1).Grant.OctetsLeft
+	if left != 5e6 || after.Allowance != 6e6 {
+		t.Errorf("%d left, allowance %d", left, after.Allowance)
+	}
+}
+
 func TestTimeSwitchedOffIsChargedBetweenTrustedTimesOnly(t *testing.T) {
 	for _, c := range []struct {
 		name           string

@@ -74,7 +74,9 @@ func (t *tx) reconcile(present map[SessionID]Usage) error {
 	sameBoot := t.gate.bootBefore == t.now.Boot
 	for _, x := range open {
 		if u, ok := present[x.ID]; ok {
-			t.gate.counted[x.ID] = counter{octets: u.Octets, moved: t.now.Mono}
+			if err := t.adopt(x, u.Octets); err != nil {
+				return err
+			}
 			continue
 		}
 		octets := x.Octets
@@ -97,6 +99,22 @@ func (t *tx) reconcile(present map[SessionID]Usage) error {
 		}
 	}
 	return nil
+}
+
+// adopt goes on counting a session that the data path still has.
+func (t *tx) adopt(x Session, octets Octets) error {
+	c := t.gate.counted[x.ID]
+	if octets.Up >= max(c.octets.Up, x.Octets.Up) && octets.Down >= max(c.octets.Down, x.Octets.Down) {
+		t.gate.counted[x.ID] = counter{octets, t.now.Mono}
+		return nil
+	}
+	// The kernel's counters began again: what they show is all new.
+	if err := t.charge(x.Grant); err != nil {
+		return err
+	}
+	t.gate.counted[x.ID] = counter{octets, t.now.Mono}
+	t.touch(x.Grant)
+	return t.emit(UsageCounted{[]SessionOctets{{x.ID, octets}}})
 }
 
 // applyAll gives the data path its complete orders.
@@ -214,8 +232,20 @@ func (g *Gate) shutdown() error {
 	if g.degraded != nil {
 		return g.degraded
 	}
-	last := newRequest(true, (*tx).checkpoint)
-	g.take(context.Background(), []*request{last})
+	ctx := context.Background()
+	usage, err := g.enforcer.Usage(ctx)
+	if err != nil {
+		g.log.Warn("the last counters cannot be read; what was reported counts", "error", err)
+	}
+	last := newRequest(true, func(t *tx) error {
+		for _, u := range usage {
+			if err := t.account(u); err != nil {
+				return err
+			}
+		}
+		return t.checkpoint()
+	})
+	g.take(ctx, []*request{last})
 	if err := <-last.done; err != nil {
 		return fmt.Errorf("writing the last checkpoint: %w", err)
 	}

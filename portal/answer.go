@@ -130,7 +130,11 @@ func (s *Server) see(c *gin.Context, path string) {
 // refuse answers with a refusal that has no form to try again on its page.
 func (s *Server) refuse(c *gin.Context, f refusal) {
 	s.refuseWith(c, f, func(p web.Page) templ.Component {
-		return web.MessagePage(web.Message{Page: p, Back: p.Link("/", "")})
+		m := web.Message{Page: p, Back: p.Link("/", ""), Button: web.TextGoPortal}
+		if f.status >= http.StatusInternalServerError {
+			m.Button = web.TextTryAgain
+		}
+		return web.MessagePage(m)
 	})
 }
 

@@ -103,6 +103,13 @@ func TestBrowserFlow(t *testing.T) {
 	}
 
 	// A second code queues, and the page says so once.
+	if !strings.Contains(w.Body.String(), `href="/add?lang=en"`) || strings.Contains(w.Body.String(), `type="text"`) {
+		t.Errorf("the status page loads itself again and must have a link and no field: %s", w.Body)
+	}
+	w = z.do(call{target: "/add?lang=en", accept: browser})
+	if strings.Contains(w.Body.String(), `http-equiv="refresh"`) {
+		t.Error("a page with a field loads itself again")
+	}
 	add := fieldsOf(t, w.Body.String(), "/voucher?lang=en", "code")
 	add.Set("code", z.codes("a-hour", 1)[0])
 	w2 = z.do(call{target: "/voucher?lang=en", form: add, accept: browser})

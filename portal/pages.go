@@ -34,9 +34,21 @@ func (s *Server) home(c *gin.Context) {
 	}
 }
 
+// add is where a device that is online types one more code: the status page
+// loads itself again and would take the half-typed code away.
+func (s *Server) add(c *gin.Context) {
+	mac, err := s.device(c.Request)
+	if err != nil {
+		s.refuse(c, refusalDevice)
+		return
+	}
+	p := s.page(c, "/add", "")
+	s.show(c, http.StatusOK, web.HomePage(s.homeOf(p, mac, s.Gate.Standing(mac))))
+}
+
 // homeOf fills the home page.
 func (s *Server) homeOf(p web.Page, mac zonegate.MAC, st zonegate.Standing) web.Home {
-	h := web.Home{Page: p, FormToken: s.Gate.FormToken(mac)}
+	h := web.Home{Page: p, FormToken: s.Gate.FormToken(mac), Adding: st.Online}
 	if st.Grant != nil && !st.Online {
 		b := s.view(*st.Grant)
 		h.Waiting = &b

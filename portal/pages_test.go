@@ -70,6 +70,7 @@ var mainPages = []struct {
 		z.redeem("a-hour", macA)
 		return call{target: "/status?n=queued&t=" + st.Grant.Token}
 	}},
+	{"add", func(z *zone) call { z.redeem("b-day", macA); return call{target: "/add"} }},
 	{"pending", func(z *zone) call {
 		z.path.break_(errors.New("no tables"))
 		return call{target: "/status?t=" + z.redeem("b-day", macA).Grant.Token}

@@ -123,6 +123,7 @@ func (s *Server) pages() http.Handler {
 
 	for _, method := range []string{http.MethodGet, http.MethodHead} {
 		e.Handle(method, "/", s.home)
+		e.Handle(method, "/add", s.add)
 		e.Handle(method, "/status", s.status)
 		e.Handle(method, "/status.json", s.status)
 		e.Handle(method, "/captive", s.captive)

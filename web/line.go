@@ -22,7 +22,13 @@ func (p Plan) line(page Page) string {
 }
 
 // line sums up what waits in the queue.
-func (b Balance) line(page Page) string { return b.Left(page.Lang, page.Megabyte) }
+func (b Balance) line(page Page) string {
+	s := b.Left(page.Lang, page.Megabyte)
+	if b.Cap == 0 {
+		s += dot + page.Lang.Say(TextUnlimited)
+	}
+	return s
+}
 
 // Left sums up what is left in one line.
 func (b Balance) Left(l Lang, megabyte uint64) string {

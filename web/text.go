@@ -89,6 +89,7 @@ const (
 	TextAddTitle
 	TextAddHint
 	TextAdd
+	TextBack
 	TextKeepTitle
 	TextKeepHint
 
@@ -100,6 +101,7 @@ const (
 
 	TextConfirmMove
 	TextGoPortal
+	TextTryAgain
 
 	TextEmpty
 	TextEmptyNext
@@ -213,6 +215,7 @@ var texts = [textCount][languages]string{
 		"It starts by itself after your plan.",
 	},
 	TextAdd:       {"Ajouter", "Add"},
+	TextBack:      {"Retour à mon forfait", "Back to my plan"},
 	TextKeepTitle: {"Changer de téléphone ?", "New phone?"},
 	TextKeepHint: {
 		"Tapez le même code sur l’autre téléphone. Ou gardez cette adresse secrète et ouvrez-la sur l’autre téléphone :",
@@ -233,6 +236,8 @@ var texts = [textCount][languages]string{
 
 	TextConfirmMove: {"Oui, l’utiliser sur ce téléphone", "Yes, use it on this phone"},
 	TextGoPortal:    {"Aller à la page de connexion", "Go to the sign-in page"},
+
+	TextTryAgain: {"Essayer encore", "Try again"},
 
 	TextEmpty:     {"Le code manque.", "The code is missing."},
 	TextEmptyNext: {"Tapez le code qui est écrit sur le ticket.", "Type the code that is written on the ticket."},

@@ -95,7 +95,7 @@ type Balance struct {
 	CIR, MIR uint64
 }
 
-// A Home is the page of a device that is not online.
+// A Home is the page where a code is typed.
 type Home struct {
 	Page
 	// Code is what was typed before, Confirm asks whether the code shall come
@@ -107,6 +107,8 @@ type Home struct {
 	// FormToken goes with the buttons.
 	FormToken string
 	Plans     []Plan
+	// Adding says that the device is online and the code is for later.
+	Adding bool
 }
 
 // A Status is the page of a device that has something.
@@ -132,6 +134,7 @@ type Elsewhere struct {
 // A Message is a page that says one thing.
 type Message struct {
 	Page
-	// Back is the page to go to.
-	Back string
+	// Back is the page to go to, and Button what the button there says.
+	Back   string
+	Button Text
 }

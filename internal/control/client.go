@@ -1,6 +1,7 @@
 package control
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -10,40 +11,85 @@ import (
 	"io/fs"
 	"net"
 	"net/http"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// A Client asks a daemon, or a Handler in its own process.
-type Client struct{ http *http.Client }
+// A Client asks a daemon, or a Handler in its own process. It writes and reads
+// HTTP by itself: the transport of net/http would weigh most of a megabyte on
+// a router.
+type Client struct {
+	exchange func(*http.Request) (*http.Response, error)
+}
 
 // Dial returns a client of the daemon that serves the socket. When none does
 // it is ErrNoDaemon.
 func Dial(ctx context.Context, path string) (*Client, error) {
-	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
-		var d net.Dialer
-		return d.DialContext(ctx, "unix", path)
+	conn, err := dial(ctx, path)
+	if err != nil {
+		return nil, err
 	}
-	conn, err := dial(ctx, "", "")
+	conn.Close()
+	return &Client{func(r *http.Request) (*http.Response, error) { return overSocket(path, r) }}, nil
+}
+
+func dial(ctx context.Context, path string) (net.Conn, error) {
+	var d net.Dialer
+	conn, err := d.DialContext(ctx, "unix", path)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ECONNREFUSED) {
 		return nil, ErrNoDaemon
 	}
 	if err != nil {
 		return nil, fmt.Errorf("reaching the daemon: %w", err)
 	}
-	conn.Close()
-	return &Client{&http.Client{Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}}}, nil
+	return conn, nil
+}
+
+// overSocket makes one request over a connection of its own, which closing the
+// answer's body closes.
+func overSocket(path string, r *http.Request) (*http.Response, error) {
+	conn, err := dial(r.Context(), path)
+	if err != nil {
+		return nil, err
+	}
+	stop := context.AfterFunc(r.Context(), func() { conn.SetDeadline(time.Unix(1, 0)) })
+	r.Close = true
+	err = r.Write(conn)
+	var resp *http.Response
+	if err == nil {
+		resp, err = http.ReadResponse(bufio.NewReader(conn), r)
+	}
+	if err != nil {
+		stop()
+		conn.Close()
+		return nil, errors.Join(err, r.Context().Err())
+	}
+	resp.Body = &connBody{resp.Body, conn, stop}
+	return resp, nil
+}
+
+// A connBody is the body of the only answer of a connection.
+type connBody struct {
+	io.ReadCloser
+	conn net.Conn
+	stop func() bool
+}
+
+func (b *connBody) Close() error {
+	b.stop()
+	return b.conn.Close()
 }
 
 // Local returns a client of a Handler in this process.
 func Local(h *Handler) *Client {
-	return &Client{&http.Client{Transport: inProcess{h.HTTP()}}}
+	return &Client{inProcess{h.HTTP()}.exchange}
 }
 
 // inProcess answers requests without a socket.
 type inProcess struct{ handler http.Handler }
 
-func (t inProcess) RoundTrip(r *http.Request) (*http.Response, error) {
+func (t inProcess) exchange(r *http.Request) (*http.Response, error) {
 	body, w := io.Pipe()
 	answer := &pipeWriter{pipe: w, header: http.Header{}, started: make(chan struct{})}
 	go func() {
@@ -116,7 +162,7 @@ func (c *Client) send(ctx context.Context, method, path string, body io.Reader) 
 	if err != nil {
 		return nil, err
 	}
-	resp, err := c.http.Do(r)
+	resp, err := c.exchange(r)
 	if err != nil {
 		return nil, fmt.Errorf("asking the daemon: %w", err)
 	}

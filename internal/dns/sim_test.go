@@ -19,6 +19,7 @@ import (
 // does what its handler says.
 type simUpstream struct {
 	addr netip.AddrPort
+	tcp  net.Listener
 
 	mu      sync.Mutex
 	handler handler
@@ -41,6 +42,7 @@ func newUpstream(t testing.TB, ip string, h handler) *simUpstream {
 	t.Helper()
 	u := &simUpstream{handler: h}
 	udp, tcp := listenPair(t, ip)
+	u.tcp = tcp
 	u.addr = netip.MustParseAddrPort(udp.LocalAddr().String())
 	var wg sync.WaitGroup
 	wg.Go(func() {

@@ -157,6 +157,13 @@ func (s *Server) exchange(ctx context.Context, to netip.AddrPort, q *query, tcp 
 		ask = s.askTCP
 	}
 	answer, result, err := ask(ctx, to, q)
+	if err != nil && tcp {
+		// A few resolvers, and networks on the way, know UDP alone. What fits
+		// there is good enough.
+		if a, r, uerr := s.askUDP(ctx, to, q); uerr == nil && r != partial {
+			answer, result, err = a, r, nil
+		}
+	}
 	if err == nil && result == partial && !tcp {
 		// Without the whole answer the client gets the part, and asks over TCP
 		// itself.

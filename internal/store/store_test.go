@@ -22,7 +22,7 @@ import (
 // noPath is a data path without customers.
 type noPath struct{}
 
-func (noPath) Apply(context.Context, []zonegate.Order) error                         { return nil }
+func (noPath) Apply(context.Context, []zonegate.Order) error                        { return nil }
 func (noPath) Change(context.Context, []zonegate.Order, []zonegate.SessionID) error { return nil }
 func (noPath) Usage(context.Context) ([]zonegate.Usage, error)                      { return nil, nil }
 

@@ -416,3 +416,13 @@ func exchange(c net.Conn, tries int) bool {
 }
 
 var _ = netip.Addr{}
+
+func countLines(out, with string) int {
+	n := 0
+	for line := range strings.Lines(out) {
+		if strings.Contains(line, with) {
+			n++
+		}
+	}
+	return n
+}
