@@ -56,10 +56,10 @@ func (l Lang) point() string {
 // decimal writes n/unit with at most one digit behind the point, rounded down:
 // what is left is never written larger than it is.
 func (l Lang) decimal(n, unit uint64) string {
-	whole, tenth := n/unit, n%unit/((unit+9)/10)
+	whole, tenth := n/unit, n%unit*10/unit
 	s := strconv.FormatUint(whole, 10)
 	if whole < 100 && tenth > 0 {
-		s += l.point() + strconv.FormatUint(min(tenth, 9), 10)
+		s += l.point() + strconv.FormatUint(tenth, 10)
 	}
 	return s
 }

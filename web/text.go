@@ -96,8 +96,6 @@ const (
 	TextElsewhereTitle
 	TextElsewhereHint
 	TextMoveHere
-	TextEndedTitle
-	TextEndedHint
 
 	TextConfirmMove
 	TextGoPortal
@@ -227,12 +225,7 @@ var texts = [textCount][languages]string{
 		"Vous pouvez le mettre sur ce téléphone. L’autre téléphone peut alors être déconnecté.",
 		"You can bring it to this phone. The other phone may then be disconnected.",
 	},
-	TextMoveHere:   {"Mettre mon forfait ici", "Bring my plan here"},
-	TextEndedTitle: {"Ce forfait est terminé", "This plan has ended"},
-	TextEndedHint: {
-		"Pour continuer, achetez un nouveau code et tapez-le ici.",
-		"To go on, buy a new code and type it here.",
-	},
+	TextMoveHere: {"Mettre mon forfait ici", "Bring my plan here"},
 
 	TextConfirmMove: {"Oui, l’utiliser sur ce téléphone", "Yes, use it on this phone"},
 	TextGoPortal:    {"Aller à la page de connexion", "Go to the sign-in page"},
