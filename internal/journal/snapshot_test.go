@@ -166,6 +166,59 @@ func TestDamagedSnapshot(t *testing.T) {
 	}
 }
 
+// turning is a file that changes while it is read.
+type turning struct {
+	first, second []byte
+	pass          int // reading from 0 begins one
+}
+
+func (r *turning) ReadAt(p []byte, off int64) (int, error) {
+	if off == 0 {
+		r.pass++
+	}
+	data := r.first
+	if r.pass > 1 {
+		data = r.second
+	}
+	return bytes.NewReader(data).ReadAt(p, off)
+}
+
+// Blocks that are each intact, in another order or from another file.
+func TestExchangedBlocks(t *testing.T) {
+	big := make([]byte, blockTarget)
+	encode := func(head Head, kinds ...byte) []byte {
+		var b bytes.Buffer
+		err := EncodeSnapshot(&b, head, func(put Put) error {
+			for _, k := range kinds {
+				if err := put(k, nil, big); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b.Bytes()
+	}
+	one, two := encode(Head{}, 1, 2), encode(Head{}, 2, 1)
+	const tail = 16 + sha256.Size
+	mixed := append(bytes.Clone(two[:len(two)-tail]), one[len(one)-tail:]...)
+	if _, err := DecodeSnapshot(bytes.NewReader(mixed), int64(len(mixed)), nil); !errors.Is(err, ErrBadSnapshot) {
+		t.Errorf("exchanged blocks: %v", err)
+	}
+
+	hurt := bytes.Clone(one)
+	hurt[len(hurt)/2] ^= 1
+	for what, second := range map[string][]byte{"altered": hurt, "replaced": encode(Head{Seq: 9}, 1, 2)} {
+		r := &turning{first: one, second: second}
+		_, err := DecodeSnapshot(r, int64(len(one)), func(byte, []byte, []byte) error { return nil })
+		if !errors.Is(err, ErrBadSnapshot) {
+			t.Errorf("%s between the passes: %v", what, err)
+		}
+	}
+}
+
 // Whatever fails, what was there before is still there and reads well.
 func TestSnapshotFailures(t *testing.T) {
 	own := errors.New("own")
