@@ -170,8 +170,10 @@ func (b *bench) withLab(ctx context.Context, opts lab.Options, f func(*lab.Lab) 
 	if err != nil {
 		return err
 	}
+	first := len(b.lines)
 	err = f(l)
-	if err != nil && ctx.Err() == nil {
+	missed := slices.ContainsFunc(b.lines[first:], func(l Line) bool { return !l.OK })
+	if (err != nil || missed) && ctx.Err() == nil {
 		if log, readErr := os.ReadFile(l.Info.Logs["gateway"]); readErr == nil {
 			lines := strings.Split(strings.TrimSpace(string(log)), "\n")
 			b.say("  last lines of the gateway's log:\n%s", strings.Join(lines[max(0, len(lines)-15):], "\n"))

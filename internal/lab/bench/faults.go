@@ -93,6 +93,10 @@ func runKill(ctx context.Context, b *bench) error {
 		if err := buy(ctx, l, "phone1", ratedPlan.ID); err != nil {
 			return err
 		}
+		m, err := newMeter(l, "phone1", "phone2", "phone3")
+		if err != nil {
+			return err
+		}
 		w, err := newWitness(l)
 		if err != nil {
 			return err
@@ -118,7 +122,7 @@ func runKill(ctx context.Context, b *bench) error {
 		if err := buy(ctx, l, "phone3", short.ID); err != nil {
 			return err
 		}
-		if err := t.knocks(loadCtx, l, "phone3", nil, ip4, endingID, 20*time.Millisecond); err != nil {
+		if err := t.knocks(loadCtx, l, "phone3", nil, ip6, endingID, 20*time.Millisecond); err != nil {
 			return err
 		}
 		if err := wait(ctx, 5*time.Second); err != nil {
@@ -152,15 +156,24 @@ func runKill(ctx context.Context, b *bench) error {
 		}
 		cut := 0
 		for i, fl := range flows {
-			if fl.cut.Load() || fl.got.Load() == alone[i] {
-				b.say("  flow %s was cut or stands still", fl.name)
+			switch {
+			case fl.cut.Load():
+				b.say("  flow %s was cut", fl.name)
+				cut++
+			case fl.got.Load() == alone[i]:
+				b.say("  flow %s stands still", fl.name)
 				cut++
 			}
 		}
 		b.add("established flows over kill -9 and restart", "0 cut", fmt.Sprintf("%d of %d cut", cut, len(flows)), cut == 0)
 		leaks := w.count(strangerID) + int(through.Load())
 		b.add("packets and connections of a stranger meanwhile", "0", fmt.Sprint(leaks), leaks == 0)
-		return nil
+		t.stop()
+		wire, err := quiet(ctx, m, "phone1", tally{}, time.Minute)
+		if err != nil {
+			return err
+		}
+		return b.kept(ctx, l, "phone1", "kill -9 and restart", wire)
 	})
 }
 
@@ -231,6 +244,9 @@ func runFlush(ctx context.Context, b *bench) error {
 			b.add(when+": packets and connections of a stranger", "0", fmt.Sprint(n), n == 0)
 		}
 		leaks("all tables deleted" + kept)
+		if err := b.kept(ctx, l, "phone1", "all tables deleted"+kept, wire); err != nil {
+			return err
+		}
 		// Where the kernel guards the table of a living process, that of a dead
 		// one has no guard.
 		if err := l.KillGateway(); err != nil {
@@ -256,15 +272,20 @@ func runFlush(ctx context.Context, b *bench) error {
 			return err
 		}
 		leaks("tables deleted while the daemon was dead")
-		used, err := charged(ctx, l, "phone1")
-		if err != nil {
-			return err
-		}
-		off := (float64(used)/float64(wire.bytes) - 1) * 100
-		b.add("all tables deleted: consumption of a customer", "kept, within 1 %",
-			fmt.Sprintf("%+.2f %% (%d charged, %d delivered)", off, used, wire.bytes), off > -1 && off < 1)
 		return nil
 	})
+}
+
+// kept reports whether the daemon charges a phone all that the wire carried.
+func (b *bench) kept(ctx context.Context, l *lab.Lab, phone, when string, wire tally) error {
+	used, err := charged(ctx, l, phone)
+	if err != nil {
+		return err
+	}
+	off := (float64(used)/float64(wire.bytes) - 1) * 100
+	b.add(when+": consumption of a customer", "kept, within 1 %",
+		fmt.Sprintf("%+.2f %% (%d charged, %d delivered)", off, used, wire.bytes), off > -1 && off < 1)
+	return nil
 }
 
 // customersBack reports how long after start the last of n customers had its

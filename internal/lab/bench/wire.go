@@ -92,14 +92,18 @@ func (m *meter) up() (tally, error) { return m.read("internet", "") }
 // translated and cannot be told apart.
 func (m *meter) upOf(phone string) (tally, error) { return m.read("internet", phone) }
 
-// total is what has passed in both directions, for a lab with one active phone.
+// total is what has passed in both directions, where no other phone sends over
+// IPv4.
 func (m *meter) total(phone string) (tally, error) {
-	d, err := m.down(phone)
-	if err != nil {
-		return tally{}, err
+	sum, err := m.down(phone)
+	for _, name := range []string{"v4", phone} {
+		var t tally
+		if err == nil {
+			t, err = m.read("internet", name)
+		}
+		sum = sum.plus(t)
 	}
-	u, err := m.up()
-	return d.plus(u), err
+	return sum, err
 }
 
 // read adds the counters of a host, or takes the one of that name.
