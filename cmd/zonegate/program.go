@@ -99,6 +99,9 @@ const lockPatience = 10 * time.Second
 
 func (p *program) build(ctx context.Context) error {
 	p.reload, p.ready, p.garden = make(chan struct{}, 1), make(chan struct{}), make(chan []string)
+	if _, err := control.Dial(ctx, p.config.ControlSocket); err == nil {
+		return fmt.Errorf("a daemon runs already and answers at %s; stop that one first", p.config.ControlSocket)
+	}
 	c, err := clock.New()
 	if err != nil {
 		return err

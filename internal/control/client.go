@@ -11,9 +11,8 @@ import (
 	"io/fs"
 	"net"
 	"net/http"
+	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // A Client asks a daemon, or a Handler in its own process. It writes and reads
@@ -37,7 +36,7 @@ func Dial(ctx context.Context, path string) (*Client, error) {
 func dial(ctx context.Context, path string) (net.Conn, error) {
 	var d net.Dialer
 	conn, err := d.DialContext(ctx, "unix", path)
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ECONNREFUSED) {
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED) {
 		return nil, ErrNoDaemon
 	}
 	if err != nil {

@@ -9,9 +9,8 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // ErrInUse says that another daemon serves the socket.
@@ -49,13 +48,13 @@ func Listen(path string, h *Handler) (*Server, error) {
 // takeLock holds a lock that dies with the process, so who has it may replace
 // the socket. The file stays: removing it would let two owners in.
 func takeLock(name string) (*os.File, error) {
-	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
+	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return nil, err
 	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		f.Close()
-		if errors.Is(err, unix.EWOULDBLOCK) {
+		if errors.Is(err, syscall.EWOULDBLOCK) {
 			return nil, ErrInUse
 		}
 		return nil, err
@@ -75,8 +74,8 @@ func listen(path string) (net.Listener, error) {
 			return nil, err
 		}
 	}
-	old := unix.Umask(0o177)
-	defer unix.Umask(old)
+	old := syscall.Umask(0o177)
+	defer syscall.Umask(old)
 	return net.Listen("unix", path)
 }
 

@@ -206,6 +206,7 @@ func TestEveryIllness(t *testing.T) {
 		{"sales", func(_ *Gateway, p *parts) { p.health.JournalProblem = "disk full" }, "sales", Failed, nil, "make room"},
 		{"enforcement", func(_ *Gateway, p *parts) { p.health.DataPathProblem = "no LAN" }, "enforcement", Failed, nil, "tried again"},
 		{"resolvers", func(g *Gateway, _ *parts) { g.Settings.DNSPort = nameServer(t, 2) }, "name-server", Warning, nil, "uplink"},
+		{"name server that refuses", func(g *Gateway, _ *parts) { g.Settings.DNSPort = nameServer(t, 5) }, "name-server", Warning, nil, "log"},
 		{"name server", func(g *Gateway, _ *parts) { g.Settings.DNSPort = closedPort(t) }, "name-server", Failed, nil, "log"},
 		{"portal", func(g *Gateway, _ *parts) { g.Settings.PortalPort = closedPort(t) }, "portal", Failed, nil, "log"},
 	} {
