@@ -426,3 +426,17 @@ func countLines(out, with string) int {
 	}
 	return n
 }
+
+// awaitLines waits until a listing has so many lines with a text.
+func awaitLines(t testing.TB, want int, with string, list func() string) {
+	t.Helper()
+	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		out := list()
+		if countLines(out, with) == want {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%d lines with %q, want %d:\n%.2000s", countLines(out, with), with, want, out)
+		}
+	}
+}
