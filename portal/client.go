@@ -161,7 +161,7 @@ const (
 func wants(r *http.Request, otherwise form) form {
 	best, quality := otherwise, 0.0
 	for name, q := range preferences(r.Header.Get("Accept")) {
-		f := otherwise
+		var f form
 		switch name {
 		case "text/html", "application/xhtml+xml":
 			f = formHTML

@@ -156,6 +156,12 @@ func TestCodeInTheAddress(t *testing.T) {
 	if st := z.gate.Standing(macA); st.Grant != nil {
 		t.Errorf("something was bought: %+v", st)
 	}
+	// Who is online adds it instead of losing it.
+	z.redeem("b-day", macA)
+	page = z.do(call{target: "/?code=" + code, accept: browser}).Body.String()
+	if got := fieldsOf(t, page, "/voucher", "code").Get("code"); got != code || !strings.Contains(page, "Ajouter un autre code") {
+		t.Errorf("online: the field shows %q in %s", got, page)
+	}
 }
 
 func TestButtonsNeedTheirToken(t *testing.T) {

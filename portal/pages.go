@@ -25,7 +25,7 @@ func (s *Server) home(c *gin.Context) {
 	switch {
 	case wants(c.Request, formHTML) == formJSON:
 		s.tellStanding(c, http.StatusOK, formJSON, st, false)
-	case st.Online:
+	case st.Online && c.Query("code") == "":
 		s.see(c, p.Link("/status", st.Grant.Token))
 	default:
 		h := s.homeOf(p, mac, st)

@@ -194,7 +194,7 @@ var texts = [textCount][languages]string{
 	TextNotStarted:   {"Pas encore commencé", "Not started yet"},
 	TextQueue:        {"Ensuite", "Next"},
 	TextQueued: {
-		"Votre nouveau forfait est gardé. Il commencera tout seul après celui-ci.",
+		"Votre nouveau forfait est gardé. Il commencera tout seul quand l’autre sera fini.",
 		"Your new plan is kept. It starts by itself after this one.",
 	},
 	TextMoved:  {"Votre forfait est maintenant sur ce téléphone.", "Your plan is now on this phone."},
@@ -294,7 +294,7 @@ var texts = [textCount][languages]string{
 
 	TextFree:           {"Gratuit", "Free"},
 	TextUnlimited:      {"Internet sans limite", "No data limit"},
-	TextDevices:        {"%d téléphones", "%d phones"},
+	TextDevices:        {"%d\u00a0téléphones", "%d\u00a0phones"},
 	TextMoment:         {"le %02d/%02d à %02d:%02d", "%02d/%02d at %02d:%02d"},
 	TextLessThanMinute: {"moins d’une minute", "less than a minute"},
 }
