@@ -93,7 +93,7 @@ func count(r io.Reader, w io.Writer) (counts, error) {
 			if output[key] == nil {
 				output[key] = new(strings.Builder)
 			}
-			output[key].WriteString(e.Output)
+			output[key].WriteString(shorten(e.Output))
 		case e.Test == "":
 			// A package's own end; its "ok" or "FAIL" line is out already.
 			if e.Action == "fail" {
@@ -119,4 +119,14 @@ func count(r io.Reader, w io.Writer) (counts, error) {
 		fmt.Fprintf(w, "never ended: %s\n%s", key, b)
 	}
 	return c, lines.Err()
+}
+
+// shorten cuts a line that nobody would read to its end, such as a page of
+// HTML in a failure's message.
+func shorten(line string) string {
+	const most = 1000
+	if len(line) <= most {
+		return line
+	}
+	return fmt.Sprintf("%s... (%d bytes more)\n", line[:most], len(line)-most)
 }

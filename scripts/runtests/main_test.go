@@ -5,6 +5,15 @@ import (
 	"testing"
 )
 
+func TestShorten(t *testing.T) {
+	if got := shorten(strings.Repeat("x", 5000)); len(got) > 1100 || !strings.HasSuffix(got, "... (4000 bytes more)\n") {
+		t.Errorf("got %d bytes ending in %q", len(got), got[len(got)-40:])
+	}
+	if got := shorten("short\n"); got != "short\n" {
+		t.Errorf("got %q", got)
+	}
+}
+
 // events is what go test -json prints for a package with two good tests, one
 // bad sub-test, one skipped test and one that was running when it died.
 const events = `{"Action":"start","Package":"p"}
