@@ -465,6 +465,13 @@ func TestTasks(t *testing.T) {
 	if err := runTasks(t.Context(), last, task{"s", func(context.Context) error { return errStopped }}, forever("a")); err != nil {
 		t.Errorf("stopped by a signal: %v", err)
 	}
+	err = runTasks(t.Context(), task{"gate", func(ctx context.Context) error {
+		<-ctx.Done()
+		return broken
+	}}, task{"s", func(context.Context) error { return errStopped }})
+	if !errors.Is(err, broken) {
+		t.Errorf("the last task fails at the end: %v", err)
+	}
 	if err := runTasks(t.Context(), last, task{"early", func(context.Context) error { return nil }}); err == nil || !strings.Contains(err.Error(), "early") {
 		t.Errorf("a task that ends early: %v", err)
 	}

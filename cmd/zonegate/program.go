@@ -142,6 +142,9 @@ func (p *program) build(ctx context.Context) error {
 
 func (p *program) close() error {
 	var errs []error
+	if p.control != nil {
+		errs = append(errs, p.control.Close())
+	}
 	if p.shaper != nil {
 		errs = append(errs, p.shaper.Close())
 	}

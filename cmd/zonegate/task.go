@@ -20,29 +20,39 @@ type task struct {
 var errStopped = errors.New("stopped by a signal")
 
 // runTasks runs all tasks until the context is done or one fails, which stops
-// the others. The last task is stopped only after all others have ended.
+// the others. The last task is stopped only after all others have ended. What
+// goes wrong while stopping is returned too.
 func runTasks(ctx context.Context, last task, others ...task) error {
 	g, ctx := errgroup.WithContext(ctx)
 	lastCtx, stopLast := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopLast()
+	outcomes := make([]error, len(others)+1)
 	var running sync.WaitGroup
-	for _, t := range others {
+	for i, t := range others {
 		running.Add(1)
 		g.Go(func() error {
 			defer running.Done()
-			return t.outcome(ctx, t.run(ctx))
+			outcomes[i] = t.outcome(ctx, t.run(ctx))
+			return outcomes[i]
 		})
 	}
-	g.Go(func() error { return last.outcome(lastCtx, last.run(lastCtx)) })
+	g.Go(func() error {
+		err := last.outcome(lastCtx, last.run(lastCtx))
+		outcomes[len(others)] = err
+		return err
+	})
 	g.Go(func() error {
 		running.Wait()
 		stopLast()
 		return nil
 	})
-	if err := g.Wait(); !errors.Is(err, errStopped) {
-		return err
+	g.Wait()
+	for i, err := range outcomes {
+		if errors.Is(err, errStopped) {
+			outcomes[i] = nil
+		}
 	}
-	return nil
+	return errors.Join(outcomes...)
 }
 
 func (t task) outcome(ctx context.Context, err error) error {

@@ -39,6 +39,9 @@ func dial(ctx context.Context, path string) (net.Conn, error) {
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED) {
 		return nil, ErrNoDaemon
 	}
+	if errors.Is(err, fs.ErrPermission) {
+		return nil, fmt.Errorf("reaching the daemon (only its own user may; try as root): %w", err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("reaching the daemon: %w", err)
 	}

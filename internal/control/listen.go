@@ -4,11 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -21,6 +21,8 @@ type Server struct {
 	listener net.Listener
 	lock     *os.File
 	server   *http.Server
+	once     sync.Once
+	closed   error
 }
 
 // Listen takes the socket: its directory is created where missing, a socket
@@ -85,7 +87,7 @@ func (s *Server) Run(ctx context.Context) error {
 	go func() { failed <- s.server.Serve(s.listener) }()
 	select {
 	case err := <-failed:
-		s.lock.Close()
+		s.Close()
 		return fmt.Errorf("serving the control socket: %w", err)
 	case <-ctx.Done():
 	}
@@ -95,10 +97,18 @@ func (s *Server) Run(ctx context.Context) error {
 		s.server.Close()
 	}
 	<-failed
-	return s.lock.Close()
+	return s.Close()
 }
 
-// Close gives the socket back when Run was never called.
-func (s *Server) Close() error { return errors.Join(s.listener.Close(), s.lock.Close()) }
-
-var _ io.Closer = (*Server)(nil)
+// Close gives the socket back, also when Run was never called. It may be
+// called again.
+func (s *Server) Close() error {
+	s.once.Do(func() {
+		err := s.listener.Close()
+		if errors.Is(err, net.ErrClosed) {
+			err = nil // by the HTTP server
+		}
+		s.closed = errors.Join(err, s.lock.Close())
+	})
+	return s.closed
+}
