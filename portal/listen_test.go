@@ -61,12 +61,26 @@ func (z *zone) run() string {
 			z.t.Errorf("Run: %v", err)
 		}
 	})
-	addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
+	ports := []int{port}
+	if z.server.TLSCert != "" {
+		ports = append(ports, port+1)
+	}
+	for _, p := range ports {
+		for _, a := range z.server.Addrs {
+			z.await(net.JoinHostPort(a.String(), strconv.Itoa(p)), done)
+		}
+	}
+	return net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
+}
+
+// await returns when somebody listens at an address.
+func (z *zone) await(addr string, done <-chan error) {
+	z.t.Helper()
 	for {
 		conn, err := net.Dial("tcp", addr)
 		if err == nil {
 			_ = conn.Close()
-			return addr
+			return
 		}
 		select {
 		case err := <-done:
