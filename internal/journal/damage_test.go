@@ -74,7 +74,7 @@ func TestFlippedBit(t *testing.T) {
 // In the last segment: damage where a later group follows, a torn tail where
 // none does.
 func TestFlippedBitInLastSegment(t *testing.T) {
-	o := Options{SegmentSize: 16 << 10, Reserve: -1}
+	o := Options{SegmentSize: 8 << 10, Reserve: -1}
 	accept := o
 	accept.AcceptDamage = true
 	d, w, segs := written(t, o, 12)

@@ -252,7 +252,7 @@ func TestKilledAfterFailedSync(t *testing.T) {
 	for _, p := range []Prealloc{PreallocOn, PreallocOff} {
 		for seed := range uint64(20) {
 			d := faultdisk.New(seed)
-			o := Options{Prealloc: p}
+			o := Options{SegmentSize: 32 << 10, Prealloc: p, Reserve: -1}
 			j := open(t, d, o)
 			var w want
 			w.append(t, j, groups(3, 700)...)

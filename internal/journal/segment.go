@@ -179,7 +179,8 @@ func decodeRecord(data []byte, off int) (record, bool) {
 func search(data []byte, off int, low uint64, yield func(record) bool) {
 	high := low + uint64(len(data)/recordSize)
 	budget := 64 * len(data)
-	for off+recordSize <= len(data) && budget > 0 {
+	used := lastUsed(data)
+	for off < used && budget > 0 {
 		r, ok := frame(data, off)
 		if !ok || r.seq < low || r.seq > high {
 			off++
@@ -202,6 +203,9 @@ func allZero(b []byte) bool { return lastUsed(b) == 0 }
 // lastUsed is the length of b without the zeros at its end.
 func lastUsed(b []byte) int {
 	n := len(b)
+	for n >= 64 && [64]byte(b[n-64:n]) == ([64]byte{}) {
+		n -= 64
+	}
 	for n > 0 && b[n-1] == 0 {
 		n--
 	}
