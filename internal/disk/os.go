@@ -1,6 +1,7 @@
 package disk
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -105,6 +106,13 @@ func (OS) SyncDir(dir string) error {
 // one process.
 func (OS) Lock(name string) (io.Closer, error) {
 	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600)
+	if errors.Is(err, unix.EROFS) {
+		// Nobody can write there; readers still take turns, on the file
+		// itself or, where it was never made, on its directory.
+		if f, err = os.Open(name); errors.Is(err, fs.ErrNotExist) {
+			f, err = os.Open(filepath.Dir(name))
+		}
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -99,6 +99,10 @@ type Options struct {
 	// the highest sequence seen. Replay still reports the damage where it
 	// lies.
 	AcceptDamage bool
+	// ServeFailed opens a journal that can be read but not written now
+	// (read-only, full, failing medium): it begins as failed, with the error
+	// that Append then returns, and Reopen tries the whole of Open again.
+	ServeFailed bool
 }
 
 // DamageError says that acknowledged records are altered or gone. It is
@@ -154,6 +158,8 @@ type Journal struct {
 	head        Head
 	covered     uint64 // up to here a snapshot stands in for the journal
 	failed      error
+	loaded      bool // load knows where the records end
+	unwritten   bool // Open could not write: Reopen has to load again
 	closed      bool
 	reserveGone bool
 	buf         []byte
@@ -249,6 +255,18 @@ func (j *Journal) Reopen() error {
 	}
 	if full(j.failed) {
 		j.dropReserve()
+	}
+	if j.unwritten {
+		head := j.head
+		if err := j.load(); err != nil {
+			return fmt.Errorf("reopening journal: %w", err)
+		}
+		j.unwritten = false
+		if j.head != head {
+			return fmt.Errorf("reopening journal: it ends at record %d now, not at %d any more", j.head.Seq, head.Seq)
+		}
+		j.failed = nil
+		return nil
 	}
 	// The failure may have taken acknowledged records with it.
 	old := j.segs[len(j.segs)-1]

@@ -67,6 +67,12 @@ func Open(fsys disk.FS, dir string, o Options) (_ *Journal, err error) {
 		j.dropReserve()
 		err = j.load()
 	}
+	if err != nil && j.loaded && len(j.segs) > 0 && o.ServeFailed {
+		// What is there can be read: whoever has paid can be served.
+		j.unwritten = true
+		_ = j.fail(fmt.Errorf("opening journal: %w", err))
+		return j, nil
+	}
 	if err != nil {
 		return nil, fmt.Errorf("opening journal: %w", err)
 	}
@@ -75,8 +81,11 @@ func Open(fsys disk.FS, dir string, o Options) (_ *Journal, err error) {
 }
 
 // load finds out where the journal ends and makes a segment ready there.
+// loaded says that it got as far as knowing the end.
 func (j *Journal) load() (err error) {
-	if err := j.remove(newName); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	j.loaded = false
+	// A read-only disk refuses even to remove what is not there.
+	if err := j.remove(newName); err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.EROFS) {
 		return err
 	}
 	if j.segs, err = listSegments(j.fs, j.dir); err != nil {
@@ -125,6 +134,7 @@ func (j *Journal) load() (err error) {
 		return err
 	}
 
+	j.loaded = true
 	if damaged == nil && (!j.tail.Altered || w.end == headerSize) {
 		return j.adopt(w)
 	}

@@ -145,7 +145,7 @@ func (s *Store) open() error {
 	}
 	// The journal's lock comes first: whoever has it owns the state file too.
 	jo := s.opts.Journal
-	jo.Known = snapHead
+	jo.Known, jo.ServeFailed = snapHead, true
 	s.journal, err = journal.Open(s.fs, s.opts.Dir, jo)
 	var damage *journal.DamageError
 	if errors.As(err, &damage) {

@@ -615,3 +615,37 @@ func FuzzDecode(f *testing.F) {
 		openSales(b)
 	})
 }
+
+// TestReadOnlyAtStartServesWhoHasPaid is a router whose file system was
+// mounted read-only after a fault: its customers go on, sales wait.
+func TestReadOnlyAtStartServesWhoHasPaid(t *testing.T) {
+	fs := faultdisk.New(11)
+	o := options(t)
+	o.FS, o.Dir = fs, "/data"
+	l := begin(t, o)
+	if err := l.gate.SetPlans(t.Context(), plans, false); err != nil {
+		t.Fatal(err)
+	}
+	codes := l.sell(2)
+	if err := l.redeem(codes[0], device(1)); err != nil {
+		t.Fatal(err)
+	}
+	l.end()
+
+	fs.SetReadOnly(true)
+	l = begin(t, o)
+	if st := l.gate.Standing(device(1)); !st.Online {
+		t.Error("a paid customer is not served")
+	}
+	if err := l.redeem(codes[1], device(2)); !errors.Is(err, zonegate.ErrNotDurable) {
+		t.Errorf("a sale on a read-only disk: %v", err)
+	}
+	l.cut()
+
+	fs.SetReadOnly(false)
+	l = begin(t, o)
+	defer l.end()
+	if err := l.redeem(codes[1], device(2)); err != nil {
+		t.Errorf("a sale when the disk can be written again: %v", err)
+	}
+}

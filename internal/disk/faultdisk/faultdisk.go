@@ -422,10 +422,8 @@ func (d *Disk) Lock(name string) (io.Closer, error) {
 	if f := d.fault(OpLock, name); f != nil {
 		return nil, wrap(OpLock, name, f.Err)
 	}
-	if d.readOnly {
-		return nil, wrap(OpLock, name, syscall.EROFS)
-	}
-	if d.names[name] == nil {
+	// A read-only disk still locks: see disk.OS.
+	if d.names[name] == nil && !d.readOnly {
 		d.dirChange(dirOp{OpCreate, "", name, &inode{}})
 	}
 	if d.locks[name] {
