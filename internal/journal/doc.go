@@ -18,6 +18,25 @@
 // may be there or not after a power cut; a group is there whole or not at
 // all. After Reopen has returned, nothing that Append refused comes back.
 //
+// # What it costs
+//
+// Written to the device for one record of 3000 bytes a minute, everything
+// that ext4 adds included (Linux 6.18, 4 KiB blocks, measured over 14 minutes
+// on a loop device):
+//
+//	                         per append   in its sync     a day
+//	into zeros                 22.9 KiB       6.9 KiB   33.7 MB
+//	growing the file           34.3 KiB      24.6 KiB   50.6 MB
+//	into zeros, commit=300      9.1 KiB       8.0 KiB   13.5 MB
+//	into zeros, 1 KiB blocks    7.9 KiB       3.9 KiB   11.7 MB
+//
+// The rest of the first row is the file's time stamp, which ext4 commits five
+// seconds after any write: 16 KiB that no way of writing avoids, lazytime
+// neither. The mount option commit=300 does; what is acknowledged does not
+// depend on it, since every append is synced. A new segment costs 320 KiB
+// more, some 5 MB a day at that rate. 200 single records of 60 bytes cost
+// 816 KiB into zeros and 3248 KiB growing the file.
+//
 // # Order of use at start
 //
 // Find the newest snapshot that reads well (Snapshots, ReadSnapshot), call
