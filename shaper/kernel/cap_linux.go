@@ -239,7 +239,7 @@ func (s *Shaper) look(g *grant, ranOut bool) {
 	if err := s.read(g); err != nil {
 		// The object goes on braking, or has run out: late is safe.
 		s.log.Warn("the counters of a grant cannot be read", "grant", uint64(g.id), "error", err)
-		s.kickRepair()
+		s.repairSoon(0)
 		g.rearm = g.rearm || ranOut
 		g.due = now.Add(futileWait)
 		return
@@ -348,7 +348,7 @@ func (s *Shaper) markSpent(g *grant) {
 func (s *Shaper) drained(g *grant, now time.Time) {
 	if err := s.read(g); err != nil {
 		s.log.Warn("the counters of a grant cannot be read", "grant", uint64(g.id), "error", err)
-		s.kickRepair()
+		s.repairSoon(0)
 		if now.Before(g.drain) {
 			g.due = now.Add(futileWait)
 			return
@@ -397,6 +397,9 @@ func (s *Shaper) nextDue(now time.Time) (next time.Time) {
 	for _, g := range s.grants {
 		if g.due.IsZero() {
 			continue
+		}
+		if !s.repairAt.IsZero() && !s.repairAt.After(now) {
+			return now // repair first
 		}
 		if !g.due.After(now) {
 			s.look(g, false)

@@ -88,10 +88,29 @@ func (s *Shaper) tell(l *link, r *requests) error {
 		return nil
 	}
 	errs, err := s.tc.do(r, nil)
-	if err = errors.Join(append(errs, err)...); err != nil {
+	if err := first(errs, err); err != nil {
 		return fmt.Errorf("setting classes of %s: %w", l.name, err)
 	}
 	return nil
+}
+
+// first is the first error of an exchange, with how many more there are.
+func first(errs []error, err error) error {
+	if err != nil {
+		return err
+	}
+	n := 0
+	for _, e := range errs {
+		if e != nil {
+			if n++; n == 1 {
+				err = e
+			}
+		}
+	}
+	if n > 1 {
+		err = fmt.Errorf("%w (and %d more)", err, n-1)
+	}
+	return err
 }
 
 // changeClasses gives the classes of grants their present rates.
@@ -130,10 +149,8 @@ func (s *Shaper) dropClasses(list []*session) error {
 				list[i].count(l, c.counters, time.Now())
 			}
 		})
-		for _, e := range append(failed, err) {
-			if e != nil && !errors.Is(e, unix.ENOENT) {
-				errs = append(errs, fmt.Errorf("deleting classes of %s: %w", l.name, e))
-			}
+		if err := first(butMissing(failed), err); err != nil {
+			errs = append(errs, fmt.Errorf("deleting classes of %s: %w", l.name, err))
 		}
 	}
 	for _, x := range list {
@@ -152,13 +169,21 @@ func (s *Shaper) dropInner(minor uint16) error {
 		var r requests
 		r.delClass(l.index, l.major, minor)
 		failed, err := s.tc.do(&r, nil)
-		for _, e := range append(failed, err) {
-			if e != nil && !errors.Is(e, unix.ENOENT) {
-				errs = append(errs, fmt.Errorf("deleting class %x of %s: %w", minor, l.name, e))
-			}
+		if err := first(butMissing(failed), err); err != nil {
+			errs = append(errs, fmt.Errorf("deleting class %x of %s: %w", minor, l.name, err))
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// butMissing leaves out that what was to be deleted is not there.
+func butMissing(errs []error) []error {
+	for i, e := range errs {
+		if e == unix.ENOENT {
+			errs[i] = nil
+		}
+	}
+	return errs
 }
 
 // count takes a reading of a session's class on a link.
@@ -186,7 +211,7 @@ func (s *Shaper) read(g *grant) error {
 				g.sessions[i].count(l, c.counters, now)
 			}
 		})
-		if err = errors.Join(append(errs, err)...); err != nil {
+		if err := first(errs, err); err != nil {
 			return fmt.Errorf("reading classes of %s: %w", l.name, err)
 		}
 	}
@@ -241,6 +266,11 @@ func (s *Shaper) absorb(l *link, list []class, begun time.Time) (missing []*sess
 	for i := range list {
 		byMinor[list[i].minor] = &list[i]
 	}
+	if byMinor[rootMinor] == nil {
+		// Not the classes are gone but all of it.
+		s.lost(l)
+		return nil
+	}
 	now := time.Now()
 	for _, x := range s.sessions {
 		if !x.born.Before(begun) {
@@ -253,6 +283,12 @@ func (s *Shaper) absorb(l *link, list []class, begun time.Time) (missing []*sess
 		}
 	}
 	return missing
+}
+
+// lost has everything on a link compared and made again.
+func (s *Shaper) lost(l *link) {
+	l.ready = false
+	s.repairSoon(0)
 }
 
 // sweep reads all classes.
@@ -286,6 +322,6 @@ func (s *Shaper) remake(l *link, missing []*session) {
 	s.log.Warn("classes were deleted by another program and are made again", "device", l.name, "count", len(missing))
 	if err := s.makeClasses(l, missing); err != nil {
 		s.log.Error("classes cannot be made again", "device", l.name, "error", err)
-		l.ready = false // prepare begins anew
+		s.lost(l)
 	}
 }

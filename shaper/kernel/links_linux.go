@@ -104,7 +104,7 @@ func (s *Shaper) prepareLink(l *link) (made bool, err error) {
 		var r requests
 		r.addRoot(l.index, l.major, localMinor)
 		errs, err := s.tc.do(&r, nil)
-		if err = errors.Join(append(errs, err)...); err != nil {
+		if err := first(errs, err); err != nil {
 			if errors.Is(err, unix.ENOENT) {
 				s.noHTB = true
 				return false, fmt.Errorf("shaping %s: %w", l.name, ErrNoHTB)
@@ -136,7 +136,7 @@ func (s *Shaper) baseClasses(l *link) error {
 		r.setClass(l.index, l.major, c.minor, c.parent, c.class, classEnsure)
 	}
 	errs, err := s.tc.do(&r, nil)
-	if err = errors.Join(append(errs, err)...); err != nil {
+	if err := first(errs, err); err != nil {
 		return err
 	}
 	// A leaf that replaces an old one also tells which kinds this kernel has.
@@ -145,7 +145,7 @@ func (s *Shaper) baseClasses(l *link) error {
 		r.addLeaf(l.index, l.major, localMinor, kind, local)
 		r.addLeaf(l.index, l.major, gardenMinor, kind, garden)
 		errs, err := s.tc.do(&r, nil)
-		if err = errors.Join(append(errs, err)...); !errors.Is(err, unix.ENOENT) {
+		if err = first(errs, err); !errors.Is(err, unix.ENOENT) {
 			s.leaf = kind
 			return err
 		}

@@ -127,7 +127,8 @@ func (s *Shaper) rebuild() error {
 		total := g.used() + g.waiting()
 		left := shaper.Left(g.allowance, total)
 		s.arm(g, &e, total, shaper.Brake(left, g.ratio))
-		g.rearm, g.doze, g.due = false, false, now
+		g.rearm, g.doze = false, false
+		g.due = now.Add(shaper.NextLook(left, s.speed(g)))
 	}
 	var list []*session
 	for id, x := range s.sessions {

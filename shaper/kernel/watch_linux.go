@@ -142,7 +142,7 @@ func (s *Shaper) tick(ctx context.Context) error {
 			}
 			if !s.repairAt.IsZero() && !now.Before(s.repairAt) {
 				s.repairAt = time.Time{}
-				if err := s.prepare(); err != nil {
+				if err := errors.Join(s.prepare(), s.sweep()); err != nil {
 					s.log.Warn("the data path is not as it should be", "error", err)
 					s.repairSoon(repairAgain)
 				}
@@ -205,8 +205,7 @@ func (s *Shaper) checkRoots() {
 			continue
 		}
 		s.log.Warn("the shaper of a device is gone and is made anew", "device", l.name)
-		l.ready = false
-		s.repairSoon(0)
+		s.lost(l)
 	}
 }
 
@@ -234,8 +233,7 @@ func (s *Shaper) sweepAside() time.Duration {
 		case s.closed:
 		case err != nil:
 			s.log.Warn("classes cannot be listed", "device", j.l.name, "error", err)
-			j.l.ready = false
-			s.repairSoon(0)
+			s.lost(j.l)
 		case j.l.ready && j.l.index == j.place.index:
 			s.remake(j.l, s.absorb(j.l, list, started))
 		}
@@ -324,6 +322,3 @@ func (s *Shaper) watchDevices(ctx context.Context) error {
 		s.mu.Unlock()
 	}
 }
-
-// kickRepair has everything compared. Called with the lock held.
-func (s *Shaper) kickRepair() { s.repairSoon(0) }
