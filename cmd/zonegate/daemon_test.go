@@ -87,6 +87,16 @@ func makeInterfaces() error {
 		}
 		errs = append(errs, err)
 	}
+	if l, err := netlink.LinkByName(testWAN); err != nil {
+		errs = append(errs, err)
+	} else {
+		for _, via := range []string{"192.0.2.1", "fe80::1"} {
+			errs = append(errs, netlink.RouteAdd(&netlink.Route{LinkIndex: l.Attrs().Index, Gw: net.ParseIP(via)}))
+		}
+	}
+	for _, name := range []string{"ipv6/conf/all/forwarding", "ipv6/conf/default/forwarding"} {
+		errs = append(errs, os.WriteFile("/proc/sys/net/"+name, []byte("1"), 0))
+	}
 	return errors.Join(append(errs, os.WriteFile("/proc/sys/net/ipv4/ip_forward", []byte("1"), 0))...)
 }
 
@@ -163,6 +173,22 @@ func (d *daemon) stop(t *testing.T, s syscall.Signal) error {
 	}
 }
 
+// inside runs a command in the daemon's namespace and returns what it printed.
+func (d *daemon) inside(t *testing.T, code int, cmd *exec.Cmd) string {
+	t.Helper()
+	path, err := exec.LookPath("nsenter")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd.Args = append([]string{path, "--net=/proc/" + strconv.Itoa(d.cmd.Process.Pid) + "/ns/net", cmd.Path}, cmd.Args[1:]...)
+	cmd.Path = path
+	out, err := cmd.CombinedOutput()
+	if got := cmd.ProcessState.ExitCode(); got != code {
+		t.Fatalf("%s ended with %d, want %d (%v)\n%s", strings.Join(cmd.Args, " "), got, code, err, out)
+	}
+	return string(out)
+}
+
 func (z zone) answers() bool {
 	c, err := control.Dial(context.Background(), filepath.Join(z.dir, "s"))
 	if err != nil {
@@ -193,7 +219,7 @@ wan = [%q]
 link_down = "50M"
 link_up = "10M"
 [dns]
-upstream = ["192.0.2.1"]
+upstream = ["127.0.0.1:9"]
 %s`, filepath.Join(z.dir, "data"), filepath.Join(z.dir, "s"), testLAN, testWAN, rest)
 	if err := os.WriteFile(z.config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
@@ -255,19 +281,23 @@ func TestDaemon(t *testing.T) {
 	})
 
 	t.Run("doctor", func(t *testing.T) {
-		// In the daemon's namespace.
-		cmd := z.child(t, nil, "doctor")
-		cmd.Args = append([]string{"nsenter", "--net=/proc/" + strconv.Itoa(d.cmd.Process.Pid) + "/ns/net"}, os.Args[0])
-		path, err := exec.LookPath("nsenter")
-		if err != nil {
-			t.Fatal(err)
-		}
-		cmd.Path = path
-		out, _ := cmd.CombinedOutput() // there is no resolver behind the name server, which is a failure
-		for _, want := range []string{"ok        own table", "ok          portal answers", "ok      daemon"} {
-			if !strings.Contains(string(out), want) {
+		// There is no resolver behind the name server, which is a warning.
+		out := d.inside(t, exitOK, z.child(t, nil, "doctor"))
+		for _, want := range []string{
+			"ok        own table", "ok          portal answers", "ok      daemon", "ok      gate closed", "WARN        name server answers",
+		} {
+			if !strings.Contains(out, want) {
 				t.Errorf("%q is not in\n%s", want, out)
 			}
+		}
+		// A rule before ours lets packets through without our table.
+		for _, family := range []string{"-4", "-6"} {
+			d.inside(t, exitOK, exec.Command("ip", family, "rule", "add", "priority", "5", "iif", testLAN, "lookup", "main"))
+			out := d.inside(t, exitFailed, z.child(t, nil, "doctor"))
+			if want := "FAIL    gate closed for strangers: IPv" + family[1:]; !strings.Contains(out, want) {
+				t.Errorf("%q is not in\n%s", want, out)
+			}
+			d.inside(t, exitOK, exec.Command("ip", family, "rule", "del", "priority", "5"))
 		}
 	})
 

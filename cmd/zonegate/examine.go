@@ -7,7 +7,6 @@ import (
 	"os"
 
 	"zonegate/internal/clock"
-	"zonegate/internal/config"
 	"zonegate/internal/control"
 	"zonegate/internal/disk"
 	"zonegate/internal/doctor"
@@ -86,8 +85,3 @@ func (d daemonView) Health(ctx context.Context) (doctor.Health, error) {
 		ClockTrusted: s.ClockTrusted, Sessions: s.Sessions,
 	}, err
 }
-
-// dataPath is the kernel as the doctor asks for it.
-type dataPath struct{ config *config.Config }
-
-func (d dataPath) Check(ctx context.Context) ([]doctor.Problem, error) { return nil, nil }

@@ -131,19 +131,16 @@ func (g *Gateway) Checks() []Check {
 				{ID: "journal", Title: "journal", Run: g.journal},
 			}},
 			{ID: "clock", Title: "clock", Run: g.clock},
-			{ID: "features", Title: "kernel features", Run: k.topic(TopicFeatures, "everything that is needed is there"), Then: []Check{
-				{ID: "shapers", Title: "no other traffic shaper", Run: k.topic(TopicShapers, "none")},
-				{ID: "offloading", Title: "no flow offloading", Run: k.topic(TopicOffloading, "none")},
-				{ID: "bridge", Title: "bridge filtering", Run: k.topic(TopicBridge, "as it should be")},
-			}},
+			{ID: "shapers", Title: "no other traffic shaper", Run: k.topic(TopicShapers, "none")},
+			{ID: "bridge", Title: "bridge filtering", Run: g.bridge},
 			{ID: "forwarding", Title: "IP forwarding", Run: g.forwarding},
 			{ID: "wan", Title: "internet interfaces", Run: g.wan},
+			// Not below the daemon: the gate has to be closed without it too.
+			{ID: "gate", Title: "gate closed for strangers", Run: k.topic(TopicGate, "nothing is routed without our table, IPv4 and IPv6")},
 			{ID: "daemon", Title: "daemon", Run: g.daemon, Then: []Check{
 				{ID: "sales", Title: "sales are open", Run: g.sales},
 				{ID: "enforcement", Title: "plans are enforced", Run: g.enforcement},
-				{ID: "table", Title: "own table in the kernel", Run: k.topic(TopicTable, "present"), Then: []Check{
-					{ID: "gate", Title: "gate closed for strangers (IPv4 and IPv6)", Run: k.topic(TopicGate, "both closed")},
-				}},
+				{ID: "table", Title: "own table in the kernel", Run: k.topic(TopicTable, "present")},
 				lan,
 			}},
 		},
@@ -218,6 +215,22 @@ func (g *Gateway) forwarding(context.Context) Finding {
 		return ok("IPv4; IPv6 is not forwarded, customers use IPv4 alone")
 	}
 	return ok("IPv4 and IPv6")
+}
+
+// bridge looks at a setting that sends bridged packets through the IP firewall.
+// There they look as if isolation held, when it does not.
+func (g *Gateway) bridge(context.Context) Finding {
+	var on []string
+	for _, name := range []string{"bridge-nf-call-iptables", "bridge-nf-call-ip6tables"} {
+		if v, err := g.sysctl("net/bridge/" + name); err == nil && v != "0" {
+			on = append(on, name)
+		}
+	}
+	if on != nil {
+		return warn("sysctl -w net.bridge."+strings.Join(on, "=0 net.bridge.")+"=0, and keep it in /etc/sysctl.conf",
+			"%s on: bridged packets pass the IP firewall, which hides missing isolation", strings.Join(on, " and "))
+	}
+	return ok("bridged packets do not pass the IP firewall")
 }
 
 func (g *Gateway) sysctl(name string) (string, error) {

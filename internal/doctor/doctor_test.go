@@ -176,7 +176,7 @@ func TestEveryIllness(t *testing.T) {
 		fix     string
 	}{
 		{"configuration", func(g *Gateway, _ *parts) { g.ConfigError = errors.New("line 3") }, "configuration", Failed,
-			[]string{"storage", "journal", "clock", "features", "gate", "portal"}, "check-config"},
+			[]string{"storage", "journal", "clock", "shapers", "gate", "portal"}, "check-config"},
 		{"read-only", func(_ *Gateway, p *parts) { p.room.Writable = false }, "storage", Failed, []string{"journal"}, "/data writable"},
 		{"no sync", func(_ *Gateway, p *parts) { p.room.Durable = false }, "storage", Failed, []string{"journal"}, "data_dir"},
 		{"full", func(_ *Gateway, p *parts) { p.room.Free = spaceNeeded - 1 }, "storage", Failed, []string{"journal"}, "make room"},
@@ -184,16 +184,15 @@ func TestEveryIllness(t *testing.T) {
 		{"ram", func(_ *Gateway, p *parts) { p.room.Volatile = true }, "storage", Warning, nil, "power cut"},
 		{"journal", func(_ *Gateway, p *parts) { p.journal = errors.New("chain broken") }, "journal", Failed, nil, "journal verify"},
 		{"clock", func(g *Gateway, _ *parts) { g.ClockTrusted = func() bool { return false } }, "clock", Warning, nil, "NTP"},
-		{"not root", func(_ *Gateway, p *parts) { p.kernel = errors.New("operation not permitted") }, "features", Failed,
-			[]string{"shapers", "offloading", "bridge"}, "root"},
-		{"no HTB", func(_ *Gateway, p *parts) { p.problems = []Problem{{"anything", true, "no HTB", "install it"}} }, "features", Failed,
-			[]string{"shapers", "offloading", "bridge"}, "install it"},
+		{"not root", func(_ *Gateway, p *parts) { p.kernel = errors.New("operation not permitted") }, "shapers", Failed, nil, "root"},
 		{"SQM", func(_ *Gateway, p *parts) {
 			p.problems = []Problem{{TopicShapers, true, "cake on eth0", "turn SQM off"}}
 		}, "shapers", Failed, nil, "SQM"},
-		{"offloading", func(_ *Gateway, p *parts) { p.problems = []Problem{{TopicOffloading, true, "on", "off"}} }, "offloading", Failed, nil, "off"},
-		{"bridge", func(_ *Gateway, p *parts) { p.problems = []Problem{{TopicBridge, false, "on", "off"}} }, "bridge", Warning, nil, "off"},
-		{"table", func(_ *Gateway, p *parts) { p.problems = []Problem{{TopicTable, true, "gone", "wait"}} }, "table", Failed, []string{"gate"}, "wait"},
+		{"harmless", func(_ *Gateway, p *parts) { p.problems = []Problem{{TopicShapers, false, "odd", "look"}} }, "shapers", Warning, nil, "look"},
+		{"bridge", func(g *Gateway, _ *parts) {
+			g.Sys.(fstest.MapFS)["net/bridge/bridge-nf-call-ip6tables"] = &fstest.MapFile{Data: []byte("1\n")}
+		}, "bridge", Warning, nil, "bridge-nf-call-ip6tables=0"},
+		{"table", func(_ *Gateway, p *parts) { p.problems = []Problem{{TopicTable, true, "gone", "wait"}} }, "table", Failed, nil, "wait"},
 		{"leak", func(_ *Gateway, p *parts) { p.problems = []Problem{{TopicGate, true, "no IPv6 rule", "restart"}} }, "gate", Failed, nil, "restart"},
 		{"forwarding", func(g *Gateway, _ *parts) { g.Sys = sysctls("0", "1") }, "forwarding", Failed, nil, "ip_forward=1"},
 		{"interfaces", func(g *Gateway, _ *parts) {
@@ -202,7 +201,7 @@ func TestEveryIllness(t *testing.T) {
 			[]string{"name-server", "portal"}, "network.wan"},
 		{"down", func(g *Gateway, _ *parts) { g.Link = func(string) (Link, error) { return Link{}, nil } }, "lan", Failed, []string{"portal"}, "up"},
 		{"daemon", func(_ *Gateway, p *parts) { p.daemon = ErrNoDaemon }, "daemon", Failed,
-			[]string{"sales", "enforcement", "table", "gate", "lan", "name-server", "portal"}, "start"},
+			[]string{"sales", "enforcement", "table", "lan", "name-server", "portal"}, "start"},
 		{"sales", func(_ *Gateway, p *parts) { p.health.JournalProblem = "disk full" }, "sales", Failed, nil, "make room"},
 		{"enforcement", func(_ *Gateway, p *parts) { p.health.DataPathProblem = "no LAN" }, "enforcement", Failed, nil, "tried again"},
 		{"resolvers", func(g *Gateway, _ *parts) { g.Settings.DNSPort = nameServer(t, 2) }, "name-server", Warning, nil, "uplink"},

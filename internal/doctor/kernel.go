@@ -2,19 +2,16 @@ package doctor
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"sync"
 )
 
-// The topics of problems. A problem with another topic counts as one of the
-// features.
+// The topics of problems.
 const (
-	TopicFeatures   = "features"
-	TopicShapers    = "shapers"
-	TopicOffloading = "offloading"
-	TopicBridge     = "bridge"
-	TopicTable      = "table"
-	TopicGate       = "gate"
+	TopicShapers = "shapers"
+	TopicTable   = "table"
+	TopicGate    = "gate"
 )
 
 // A kernelReport asks the kernel once for all topics.
@@ -35,7 +32,7 @@ func (k *kernelReport) topic(topic, well string) func(context.Context) Finding {
 		out := ok("%s", well)
 		var details, fixes []string
 		for _, p := range k.problems {
-			if of(p) != topic {
+			if p.Topic != topic {
 				continue
 			}
 			if out.Status != Failed {
@@ -45,7 +42,7 @@ func (k *kernelReport) topic(topic, well string) func(context.Context) Finding {
 				out.Status = Failed
 			}
 			details = append(details, p.Detail)
-			if p.Fix != "" {
+			if p.Fix != "" && !slices.Contains(fixes, p.Fix) {
 				fixes = append(fixes, p.Fix)
 			}
 		}
@@ -54,12 +51,4 @@ func (k *kernelReport) topic(topic, well string) func(context.Context) Finding {
 		}
 		return out
 	}
-}
-
-func of(p Problem) string {
-	switch p.Topic {
-	case TopicShapers, TopicOffloading, TopicBridge, TopicTable, TopicGate:
-		return p.Topic
-	}
-	return TopicFeatures
 }
