@@ -39,7 +39,7 @@ type FS interface {
 	SyncDir(dir string) error
 	// Lock takes the exclusive lock kept on the file called name, which is
 	// created where missing, or fails with ErrLocked. Closing releases it;
-	// so does the death of the process.
+	// so does the death of the process. It works on a read-only disk too.
 	Lock(name string) (io.Closer, error)
 	// Kind names the file system that holds dir, as in TypeName: what is
 	// under an overlay, where that can be found out.

@@ -120,6 +120,33 @@ func TestLock(t *testing.T) {
 	l.Close()
 }
 
+// A reader on a read-only disk still keeps others out, with a lock file left
+// from better times and without.
+func TestLockReadOnly(t *testing.T) {
+	for _, made := range []bool{true, false} {
+		dir := mount(t, "1m")
+		name := filepath.Join(dir, "lock")
+		if made {
+			if err := os.WriteFile(name, nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := unix.Mount("", dir, "", unix.MS_REMOUNT|unix.MS_RDONLY, ""); err != nil {
+			t.Fatal(err)
+		}
+		l, err := OS{}.Lock(name)
+		if err != nil {
+			t.Fatalf("lock file made before: %v; %v", made, err)
+		}
+		if _, err := (OS{}).Lock(name); !errors.Is(err, ErrLocked) {
+			t.Errorf("second owner: %v", err)
+		}
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 func TestErrorsNameTheirCause(t *testing.T) {
 	dir := mount(t, "16k")
 	var d OS

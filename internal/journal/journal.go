@@ -101,7 +101,8 @@ type Options struct {
 	AcceptDamage bool
 	// ServeFailed opens a journal that can be read but not written now
 	// (read-only, full, failing medium): it begins as failed, with the error
-	// that Append then returns, and Reopen tries the whole of Open again.
+	// that Append then returns, and Reopen tries the whole of Open again. The
+	// last group it shows may then be one that was never acknowledged.
 	ServeFailed bool
 }
 
@@ -149,9 +150,9 @@ type Journal struct {
 	dir  string
 	o    Options
 	lock io.Closer
-	tail Tail
 
 	mu          sync.Mutex
+	tail        Tail
 	segs        []segment // in order; the last is the present one
 	active      disk.File // the present one; nil when failed
 	off         int64     // where its records end
@@ -257,15 +258,9 @@ func (j *Journal) Reopen() error {
 		j.dropReserve()
 	}
 	if j.unwritten {
-		head := j.head
-		if err := j.load(); err != nil {
+		if err := j.reload(); err != nil {
 			return fmt.Errorf("reopening journal: %w", err)
 		}
-		j.unwritten = false
-		if j.head != head {
-			return fmt.Errorf("reopening journal: it ends at record %d now, not at %d any more", j.head.Seq, head.Seq)
-		}
-		j.failed = nil
 		return nil
 	}
 	// The failure may have taken acknowledged records with it.
@@ -289,6 +284,29 @@ func (j *Journal) Reopen() error {
 			f.Close()
 		}
 	}
+	return nil
+}
+
+// reload is Reopen for a journal that Open could only read. Until it succeeds
+// the journal goes on to show what it showed.
+func (j *Journal) reload() error {
+	head, segs, covered, tail := j.head, j.segs, j.covered, j.tail
+	err := j.load()
+	if err == nil && j.head != head {
+		// What was built on the old end is wrong: that cannot be mended here.
+		err = fmt.Errorf("it ends at record %d now and not at %d: close it and open it again", j.head.Seq, head.Seq)
+	}
+	if err != nil {
+		if j.active != nil {
+			j.active.Close()
+			j.active = nil
+		}
+		j.head, j.segs, j.covered, j.tail = head, segs, covered, tail
+		return err
+	}
+	j.covered = max(j.covered, covered)
+	j.failed, j.unwritten = nil, false
+	j.makeReserve()
 	return nil
 }
 
@@ -386,7 +404,11 @@ func (j *Journal) Size() int64 {
 }
 
 // Tail is what Open cut off; Bytes is zero when nothing was.
-func (j *Journal) Tail() Tail { return j.tail }
+func (j *Journal) Tail() Tail {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.tail
+}
 
 // ReserveGone reports that the reserve is given up: the disk was full. It is
 // made again by DropThrough and Open when there is room.

@@ -179,13 +179,16 @@ func (j *Journal) checkKnownBefore(damage func(*DamageError) error) error {
 // the medium: after kill -9 it is only in the page cache, and when a sync of
 // it had failed, even a new sync would not write it. So it is written once
 // more before anybody relies on it, and what follows it is wiped.
-func (j *Journal) adopt(w *walk) error {
-	name := path.Join(j.dir, w.name)
-	f, err := j.fs.OpenWrite(name)
+func (j *Journal) adopt(w *walk) (err error) {
+	f, err := j.fs.OpenWrite(path.Join(j.dir, w.name))
 	if err != nil {
 		return err
 	}
-	j.active = f
+	defer func() {
+		if err != nil {
+			f.Close()
+		}
+	}()
 	wipe := w.end + lastUsed(w.data[w.end:])
 	size := int64(len(w.data))
 	switch {
@@ -211,7 +214,7 @@ func (j *Journal) adopt(w *walk) error {
 	if err := j.fs.SyncDir(j.dir); err != nil {
 		return err
 	}
-	j.off = int64(w.end)
+	j.active, j.off = f, int64(w.end)
 	j.segs[len(j.segs)-1].size = size
 	return nil
 }

@@ -54,6 +54,7 @@ type Disk struct {
 	readOnly bool
 	noSync   bool
 	off      bool
+	opened   int // files not yet closed
 	changes  int // operations that change something, so far
 	cutAt    int // power goes during this one; negative: never
 	epoch    int // counts the processes that were killed
@@ -114,6 +115,13 @@ func (d *Disk) Changes() int {
 	return d.changes
 }
 
+// OpenFiles counts the files that were opened and not closed.
+func (d *Disk) OpenFiles() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.opened
+}
+
 // CutAfter makes the power go during the change after the next n: that one
 // may reach the medium, in part or whole or not at all.
 func (d *Disk) CutAfter(n int) { d.set(func() { d.cutAt = d.changes + n + 1 }) }
@@ -159,6 +167,7 @@ func (d *Disk) Crash() *Disk {
 func (d *Disk) Kill() {
 	d.set(func() {
 		d.epoch++
+		d.opened = 0
 		d.locks = map[string]bool{}
 	})
 }
@@ -271,6 +280,7 @@ func (d *Disk) open(op Op, name string) (disk.File, error) {
 	if op == OpOpenWrite && d.readOnly {
 		return nil, wrap(op, name, syscall.EROFS)
 	}
+	d.opened++
 	return &file{d: d, node: node, write: op == OpOpenWrite, epoch: d.epoch}, nil
 }
 
@@ -296,6 +306,7 @@ func (d *Disk) Create(name string) (disk.File, error) {
 	if err := d.finish(); err != nil {
 		return nil, err
 	}
+	d.opened++
 	return &file{d: d, node: node, write: true, epoch: d.epoch}, nil
 }
 

@@ -209,8 +209,11 @@ func TestFaults(t *testing.T) {
 	if _, err := d.Create("x"); !errors.Is(err, syscall.EROFS) {
 		t.Errorf("read-only: %v", err)
 	}
-	if _, err := d.Lock("x"); !errors.Is(err, syscall.EROFS) {
-		t.Errorf("read-only: %v", err)
+	if _, err := d.Lock("x"); err != nil || d.Bytes("x") != nil {
+		t.Errorf("read-only: lock %v, its file %v", err, d.Bytes("x"))
+	}
+	if _, err := d.Lock("x"); !errors.Is(err, disk.ErrLocked) {
+		t.Errorf("read-only: second lock %v", err)
 	}
 	d.Heal()
 

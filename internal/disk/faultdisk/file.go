@@ -145,6 +145,9 @@ func (f *file) Close() error {
 		return wrap("close", f.node.name, fs.ErrClosed)
 	}
 	f.closed = true
+	if f.epoch == f.d.epoch {
+		f.d.opened--
+	}
 	return nil
 }
 
