@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/vishvananda/netlink"
@@ -246,6 +247,9 @@ func (s *Shaper) prepare() error {
 			fresh = append(fresh, l)
 			s.forget(l)
 		}
+	}
+	if names := s.offloaded(); len(names) > 0 {
+		errs = append(errs, fmt.Errorf("%s: %w", strings.Join(names, ", "), ErrOffload))
 	}
 	s.isolate()
 	prefixes, err := s.lanPrefixes()

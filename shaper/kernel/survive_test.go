@@ -392,3 +392,65 @@ func TestThousand(t *testing.T) {
 		t.Errorf("left in the table: %s", out)
 	}
 }
+
+// TestCheckAndRemove has a machine with everything wrong, and takes everything
+// off it again.
+func TestCheckAndRemove(t *testing.T) {
+	t.Parallel()
+	z := newZone(t, 1)
+	z.serve(7000)
+	c := z.config()
+	c.WAN = []string{"wan", "wan2"}
+	s := z.open(c)
+	defer s.Close()
+	check := func() map[string]kernel.Finding {
+		found := map[string]kernel.Finding{}
+		z.gw.do(func() {
+			for _, f := range s.Check(t.Context()) {
+				if f.Problem == "" || f.Fix == "" {
+					t.Errorf("finding %+v explains nothing", f)
+				}
+				found[f.Subject] = f
+			}
+		})
+		return found
+	}
+	z.gw.sh(`echo 0 >/proc/sys/net/ipv4/ip_forward; echo 0 >/proc/sys/net/ipv6/conf/all/forwarding
+echo 1 >/proc/sys/net/ipv4/conf/all/rp_filter
+tc qdisc add dev wan root handle 7: tbf rate 1mbit burst 10k limit 10k`)
+	found := check()
+	for _, subject := range []string{"wan2", "wan", "net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"} {
+		if _, ok := found[subject]; !ok {
+			t.Errorf("nothing found about %s: %+v", subject, found)
+		}
+	}
+	z.gw.sh(`echo 1 >/proc/sys/net/ipv4/ip_forward; echo 1 >/proc/sys/net/ipv6/conf/all/forwarding
+echo 2 >/proc/sys/net/ipv4/conf/all/rp_filter; echo 0 >/proc/sys/net/ipv4/conf/wan/rp_filter
+for i in iptables ip6tables; do f=/proc/sys/net/bridge/bridge-nf-call-$i; [ ! -e $f ] || echo 0 >$f; done
+tc qdisc del dev wan root; ip link add wan2 type veth peer name wan3; ip link set wan2 up
+ip -6 route replace default via 2001:db8::2`)
+	delete(found, "fq_codel")
+	if found := check(); len(found) > 1 || len(found) == 1 && found["fq_codel"].Problem == "" {
+		t.Errorf("found on a good machine: %+v", found)
+	}
+	if err := s.Apply(t.Context(), []zonegate.Order{order(1, z.phones[0], 10)}); err != nil {
+		t.Fatal(err)
+	}
+	if z.gw.sh("tc qdisc show dev wan2 root; bridge -d link show dev port0"); countLines(z.gw.sh("bridge -d link show dev port0"), "isolated on") != 1 {
+		t.Error("the port is not isolated")
+	}
+	if found := check(); len(found) > 1 {
+		t.Errorf("found while enforcing: %+v", found)
+	}
+	if err := s.Remove(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for _, list := range []string{"nft list tables", "ip rule show pref 20", "ip -6 rule show pref 20", "tc class show dev br-lan", "tc class show dev wan"} {
+		if out := z.gw.sh(list); out != "" {
+			t.Errorf("%s: %s", list, out)
+		}
+	}
+	if !z.phones[0].echo(site4, 10) {
+		t.Error("the removed gate is closed")
+	}
+}
