@@ -97,6 +97,13 @@ func makeInterfaces() error {
 	for _, name := range []string{"ipv6/conf/all/forwarding", "ipv6/conf/default/forwarding"} {
 		errs = append(errs, os.WriteFile("/proc/sys/net/"+name, []byte("1"), 0))
 	}
+	for _, name := range []string{"iptables", "ip6tables"} {
+		// Where the kernel has it; it is on in a new namespace.
+		err := os.WriteFile("/proc/sys/net/bridge/bridge-nf-call-"+name, []byte("0"), 0)
+		if !errors.Is(err, os.ErrNotExist) {
+			errs = append(errs, err)
+		}
+	}
 	return errors.Join(append(errs, os.WriteFile("/proc/sys/net/ipv4/ip_forward", []byte("1"), 0))...)
 }
 

@@ -10,46 +10,90 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"zonegate/internal/clock"
 	"zonegate/internal/config"
+	"zonegate/internal/control"
 	"zonegate/internal/doctor"
+	"zonegate/shaper/kernel"
 	"zonegate/shaper/kernel/nft"
 )
 
-// dataPath is the kernel as the doctor asks for it: by what it would do, not
-// by what this program believes to have told it.
+func kernelConfig(cfg *config.Config) kernel.Config {
+	n := cfg.Network
+	return kernel.Config{
+		LAN: n.LAN, WAN: n.WAN, LinkDown: n.LinkDown, LinkUp: n.LinkUp,
+		PortalPort: cfg.Portal.Port, DNSPort: cfg.DNS.Port, Isolate: n.IsolateClients,
+	}
+}
+
+// found is what the data path found, as the control API says it.
+func found(ctx context.Context, s *kernel.Shaper) []control.Finding {
+	list := []control.Finding{}
+	for _, f := range s.Check(ctx) {
+		severity := "warning"
+		if f.Serious {
+			severity = "error"
+		}
+		list = append(list, control.Finding{Severity: severity, Subject: f.Subject, Detail: f.Problem, Fix: f.Fix})
+	}
+	return list
+}
+
+// dataPath is the kernel as the doctor asks for it.
 type dataPath struct{ config *config.Config }
 
-func (d dataPath) Check(context.Context) ([]doctor.Problem, error) {
-	var problems []doctor.Problem
-	for _, check := range []func() ([]doctor.Problem, error){d.table, d.gate, d.shapers} {
-		found, err := check()
+// Check has the running daemon examine the machine, because it knows more, or
+// else does so itself.
+func (d dataPath) Check(ctx context.Context) ([]doctor.Part, error) {
+	var list []control.Finding
+	c, err := control.Dial(ctx, d.config.ControlSocket)
+	if err == nil {
+		f, err := c.Facts(ctx)
 		if err != nil {
 			return nil, err
 		}
-		problems = append(problems, found...)
+		list = f.DataPath
+	} else if list, err = d.checkAlone(ctx); err != nil {
+		return nil, err
 	}
-	return problems, nil
+	var parts []doctor.Part
+	for _, f := range list {
+		p := doctor.Part{Subject: f.Subject, Finding: doctor.Finding{Status: doctor.Warning, Detail: f.Detail, Fix: f.Fix}}
+		if f.Severity == "error" {
+			p.Status = doctor.Failed
+		}
+		parts = append(parts, p)
+	}
+	return parts, nil
 }
 
-// The table and its set of sessions that pass.
-const ownTable, liveSet = "zonegate", "live"
-
-func (d dataPath) table() ([]doctor.Problem, error) {
-	c, err := nft.Dial()
+func (d dataPath) checkAlone(ctx context.Context) ([]control.Finding, error) {
+	kc := kernelConfig(d.config)
+	c, err := clock.New()
 	if err != nil {
 		return nil, err
 	}
-	defer c.Close()
-	switch _, err := c.Elements(ownTable, liveSet); {
-	case errors.Is(err, unix.ENOENT):
-		return []doctor.Problem{{
-			Topic: doctor.TopicTable, Severe: true, Detail: "table inet " + ownTable + " is not there",
-			Fix: "wait a second and look again; if it stays away, something else deletes it (a firewall that is restarted all the time)",
-		}}, nil
-	case err != nil:
+	kc.Clock = c
+	s, err := kernel.New(kc)
+	if err != nil {
 		return nil, err
 	}
-	return nil, nil
+	defer s.Close()
+	return found(ctx, s), nil
+}
+
+// Table looks for the set of sessions that pass, in our table.
+func (d dataPath) Table(context.Context) (bool, error) {
+	c, err := nft.Dial()
+	if err != nil {
+		return false, err
+	}
+	defer c.Close()
+	_, err = c.Elements("zonegate", "live")
+	if errors.Is(err, unix.ENOENT) {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 // Somewhere on the internet. Routes to it are looked up; nothing is sent.
@@ -58,29 +102,31 @@ var (
 	outside6 = net.ParseIP("2620:fe::fe")
 )
 
-// gate asks the kernel what it would do with a packet from the LAN that our
+// Leaks asks the kernel what it would do with a packet from the LAN that our
 // table has not marked. Whatever it answers but "unreachable" is a leak that
 // opens as soon as somebody deletes the table.
-func (d dataPath) gate() ([]doctor.Problem, error) {
+func (d dataPath) Leaks(context.Context) ([]string, error) {
 	lan, err := netlink.LinkByName(d.config.Network.LAN)
-	if err != nil {
-		return nil, nil // said by another check
+	var missing netlink.LinkNotFoundError
+	if errors.As(err, &missing) {
+		return nil, nil // nothing comes from it; another check says so
 	}
-	var problems []doctor.Problem
+	if err != nil {
+		return nil, fmt.Errorf("looking for %s: %w", d.config.Network.LAN, err)
+	}
+	var leaks []string
 	for _, family := range []struct {
-		name string
-		to   net.IP
-		from net.IP
+		name     string
+		to, from net.IP
 	}{
 		{"IPv4", outside4, neighbour(lan)},
 		{"IPv6", outside6, nil},
 	} {
-		o := &netlink.RouteGetOptions{Iif: lan.Attrs().Name, SrcAddr: family.from}
-		routes, err := netlink.RouteGetWithOptions(family.to, o)
+		routes, err := netlink.RouteGetWithOptions(family.to, &netlink.RouteGetOptions{Iif: lan.Attrs().Name, SrcAddr: family.from})
 		closed := errors.Is(err, unix.EHOSTUNREACH) || errors.Is(err, unix.ENETUNREACH) || errors.Is(err, unix.EACCES) ||
 			errors.Is(err, unix.EAFNOSUPPORT)
 		for _, r := range routes {
-			// IPv6 gives the route with its error in place of a failure.
+			// IPv6 may give the route with its error in place of a failure.
 			closed = closed || r.Type == unix.RTN_UNREACHABLE
 		}
 		switch {
@@ -88,14 +134,10 @@ func (d dataPath) gate() ([]doctor.Problem, error) {
 		case err != nil:
 			return nil, fmt.Errorf("asking for an %s route from %s: %w", family.name, lan.Attrs().Name, err)
 		default:
-			problems = append(problems, doctor.Problem{
-				Topic: doctor.TopicGate, Severe: true,
-				Detail: family.name + " from " + lan.Attrs().Name + " would be routed without our table's mark",
-				Fix:    "start the daemon; if it runs, see that no routing rule stands before ours: ip rule; ip -6 rule",
-			})
+			leaks = append(leaks, family.name)
 		}
 	}
-	return problems, nil
+	return leaks, nil
 }
 
 // neighbour returns an IPv4 address that a customer on the link could have:
@@ -117,40 +159,4 @@ func neighbour(l netlink.Link) net.IP {
 		}
 	}
 	return nil
-}
-
-// harmless are root qdiscs that only order packets: the kernel's defaults.
-var harmless = map[string]bool{
-	"noqueue": true, "pfifo_fast": true, "pfifo": true, "mq": true, "fq_codel": true, "fq": true, "clsact": true, "ingress": true,
-}
-
-// shapers finds root qdiscs that hold a rate and are not ours.
-func (d dataPath) shapers() ([]doctor.Problem, error) {
-	var problems []doctor.Problem
-	for i, name := range append([]string{d.config.Network.LAN}, d.config.Network.WAN...) {
-		l, err := netlink.LinkByName(name)
-		if err != nil {
-			continue // said by another check
-		}
-		list, err := netlink.QdiscList(l)
-		if err != nil {
-			return nil, fmt.Errorf("reading the qdiscs of %s: %w", name, err)
-		}
-		// The daemon's handles are 1: on the LAN and 2: on the others.
-		own := netlink.MakeHandle(1, 0)
-		if i > 0 {
-			own = netlink.MakeHandle(2, 0)
-		}
-		for _, q := range list {
-			a := q.Attrs()
-			if a.Parent != netlink.HANDLE_ROOT || harmless[q.Type()] || q.Type() == "htb" && a.Handle == own {
-				continue
-			}
-			problems = append(problems, doctor.Problem{
-				Topic: doctor.TopicShapers, Severe: true, Detail: name + " is shaped by " + q.Type() + " of another program",
-				Fix: "turn it off for " + name + " (SQM, qosify or a script); tc qdisc show dev " + name + " shows it",
-			})
-		}
-	}
-	return problems, nil
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"flag"
-	"os"
 
 	"zonegate/internal/clock"
 	"zonegate/internal/control"
@@ -19,7 +18,7 @@ func defineDoctor(*flag.FlagSet) action {
 			return err
 		}
 		cfg, err := e.load()
-		g := &doctor.Gateway{ConfigName: e.config, ConfigError: err, Sys: os.DirFS("/proc/sys"), Link: doctor.SystemLink}
+		g := &doctor.Gateway{ConfigName: e.config, ConfigError: err, Link: doctor.SystemLink}
 		if err == nil {
 			c, err := clock.New()
 			if err != nil {

@@ -121,12 +121,9 @@ func (p *program) build(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("opening the data directory: %w", err)
 	}
-	n := p.config.Network
-	p.shaper, err = kernel.New(kernel.Config{
-		LAN: n.LAN, WAN: n.WAN, LinkDown: n.LinkDown, LinkUp: n.LinkUp,
-		PortalPort: p.config.Portal.Port, DNSPort: p.config.DNS.Port,
-		Isolate: n.IsolateClients, Clock: c, Log: p.log,
-	})
+	kc := kernelConfig(p.config)
+	kc.Clock, kc.Log = c, p.log
+	p.shaper, err = kernel.New(kc)
 	if err != nil {
 		return fmt.Errorf("opening the data path: %w", err)
 	}
@@ -331,7 +328,6 @@ func wait(ctx context.Context, d time.Duration) error {
 }
 
 // facts are what only this process knows.
-func (p *program) facts() control.Facts {
-	f := control.Facts{Storage: p.store.Findings(), DataPath: []control.Finding{}}
-	return f
+func (p *program) facts(ctx context.Context) control.Facts {
+	return control.Facts{Storage: p.store.Findings(), DataPath: found(ctx, p.shaper)}
 }

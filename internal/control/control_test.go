@@ -89,7 +89,7 @@ func handler(d *desk) *control.Handler {
 	return &control.Handler{
 		Catalogue: d, Vouchers: d, Grants: d, Vault: vault{text: "everything"},
 		Base: control.Status{Version: "v1", Zone: "z"}, Started: time.Now(),
-		Facts: func() control.Facts { return control.Facts{Storage: []string{"ext4"}} },
+		Facts: func(context.Context) control.Facts { return control.Facts{Storage: []string{"ext4"}} },
 	}
 }
 

@@ -60,7 +60,7 @@ type Handler struct {
 	// Started is when the daemon started; zero without one.
 	Started time.Time
 	// Facts may be nil.
-	Facts  func() Facts
+	Facts  func(context.Context) Facts
 	Logger *slog.Logger
 }
 
@@ -331,11 +331,11 @@ func (h *Handler) reconcile(ctx context.Context, _ struct{}) (Done, error) {
 	return done(h.Grants.Reconcile(ctx))
 }
 
-func (h *Handler) facts(context.Context) (Facts, error) {
+func (h *Handler) facts(ctx context.Context) (Facts, error) {
 	if h.Facts == nil || h.Grants == nil {
 		return Facts{}, ErrNoDaemon
 	}
-	f := h.Facts()
+	f := h.Facts(ctx)
 	f.Running = true
 	return f, nil
 }

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net"
 	"net/http"
 	"net/netip"
@@ -34,22 +33,6 @@ type Room struct {
 	Notes                                 []string
 }
 
-// A Kernel is the Linux data path.
-type Kernel interface {
-	// Check examines the machine for what the data path needs.
-	Check(ctx context.Context) ([]Problem, error)
-}
-
-// A Problem is something that the data path found.
-type Problem struct {
-	// Topic is the check that it belongs to, one of the Topic constants.
-	Topic string
-	// Severe problems keep the gateway from doing its work.
-	Severe bool
-	Detail string
-	Fix    string
-}
-
 // A Daemon is the running gateway.
 type Daemon interface {
 	// Health returns ErrNoDaemon when there is none.
@@ -72,7 +55,7 @@ type Settings struct {
 	PortalPort, DNSPort uint16
 }
 
-// A Gateway is everything that can be examined. Sys is /proc/sys.
+// A Gateway is everything that can be examined.
 type Gateway struct {
 	// ConfigName is the file, ConfigError what is wrong with it. With an
 	// error the rest is never asked.
@@ -84,7 +67,6 @@ type Gateway struct {
 	ClockTrusted func() bool
 	Kernel       Kernel
 	Daemon       Daemon
-	Sys          fs.FS
 	// Link returns an interface with its addresses.
 	Link func(name string) (Link, error)
 }
@@ -116,7 +98,6 @@ func SystemLink(name string) (Link, error) {
 
 // Checks returns the tree for a gateway.
 func (g *Gateway) Checks() []Check {
-	k := &kernelReport{kernel: g.Kernel}
 	lan := Check{
 		ID: "lan", Title: "customers' interface", Run: g.lan,
 		Then: []Check{
@@ -131,16 +112,14 @@ func (g *Gateway) Checks() []Check {
 				{ID: "journal", Title: "journal", Run: g.journal},
 			}},
 			{ID: "clock", Title: "clock", Run: g.clock},
-			{ID: "shapers", Title: "no other traffic shaper", Run: k.topic(TopicShapers, "none")},
-			{ID: "bridge", Title: "bridge filtering", Run: g.bridge},
-			{ID: "forwarding", Title: "IP forwarding", Run: g.forwarding},
+			{ID: "machine", Title: "kernel and interfaces", Run: g.machine},
 			{ID: "wan", Title: "internet interfaces", Run: g.wan},
 			// Not below the daemon: the gate has to be closed without it too.
-			{ID: "gate", Title: "gate closed for strangers", Run: k.topic(TopicGate, "nothing is routed without our table, IPv4 and IPv6")},
+			{ID: "gate", Title: "gate closed for strangers", Run: g.gate},
 			{ID: "daemon", Title: "daemon", Run: g.daemon, Then: []Check{
 				{ID: "sales", Title: "sales are open", Run: g.sales},
 				{ID: "enforcement", Title: "plans are enforced", Run: g.enforcement},
-				{ID: "table", Title: "own table in the kernel", Run: k.topic(TopicTable, "present")},
+				{ID: "table", Title: "own table in the kernel", Run: g.table},
 				lan,
 			}},
 		},
@@ -201,41 +180,6 @@ func (g *Gateway) clock(ctx context.Context) Finding {
 	}
 	return warn("turn on NTP; until then durations count, but days switched off and expiry dates do not",
 		"nobody has confirmed the time since the start")
-}
-
-func (g *Gateway) forwarding(context.Context) Finding {
-	v4, err := g.sysctl("net/ipv4/ip_forward")
-	if err != nil {
-		return fail("mount /proc", "%v", err)
-	}
-	if v4 == "0" {
-		return fail("sysctl -w net.ipv4.ip_forward=1, and keep it in /etc/sysctl.conf", "IPv4 is not forwarded")
-	}
-	if v6, err := g.sysctl("net/ipv6/conf/all/forwarding"); err != nil || v6 == "0" {
-		return ok("IPv4; IPv6 is not forwarded, customers use IPv4 alone")
-	}
-	return ok("IPv4 and IPv6")
-}
-
-// bridge looks at a setting that sends bridged packets through the IP firewall.
-// There they look as if isolation held, when it does not.
-func (g *Gateway) bridge(context.Context) Finding {
-	var on []string
-	for _, name := range []string{"bridge-nf-call-iptables", "bridge-nf-call-ip6tables"} {
-		if v, err := g.sysctl("net/bridge/" + name); err == nil && v != "0" {
-			on = append(on, name)
-		}
-	}
-	if on != nil {
-		return warn("sysctl -w net.bridge."+strings.Join(on, "=0 net.bridge.")+"=0, and keep it in /etc/sysctl.conf",
-			"%s on: bridged packets pass the IP firewall, which hides missing isolation", strings.Join(on, " and "))
-	}
-	return ok("bridged packets do not pass the IP firewall")
-}
-
-func (g *Gateway) sysctl(name string) (string, error) {
-	raw, err := fs.ReadFile(g.Sys, name)
-	return strings.TrimSpace(string(raw)), err
 }
 
 func (g *Gateway) wan(context.Context) Finding {

@@ -2,53 +2,53 @@ package doctor
 
 import (
 	"context"
-	"slices"
 	"strings"
-	"sync"
 )
 
-// The topics of problems.
-const (
-	TopicShapers = "shapers"
-	TopicTable   = "table"
-	TopicGate    = "gate"
-)
-
-// A kernelReport asks the kernel once for all topics.
-type kernelReport struct {
-	kernel   Kernel
-	once     sync.Once
-	problems []Problem
-	err      error
+// A Kernel is the Linux data path.
+type Kernel interface {
+	// Check examines the machine for what keeps the data path from its work.
+	Check(ctx context.Context) ([]Part, error)
+	// Table says whether our table and its set of sessions are there.
+	Table(ctx context.Context) (bool, error)
+	// Leaks asks the kernel what it would route from the customers if our
+	// table were not there, and returns the address families that leak.
+	Leaks(ctx context.Context) (families []string, err error)
 }
 
-// topic returns a check that shows the problems of one topic.
-func (k *kernelReport) topic(topic, well string) func(context.Context) Finding {
-	return func(ctx context.Context) Finding {
-		k.once.Do(func() { k.problems, k.err = k.kernel.Check(ctx) })
-		if k.err != nil {
-			return fail("run doctor as root", "%v", k.err)
-		}
-		out := ok("%s", well)
-		var details, fixes []string
-		for _, p := range k.problems {
-			if p.Topic != topic {
-				continue
-			}
-			if out.Status != Failed {
-				out.Status = Warning
-			}
-			if p.Severe {
-				out.Status = Failed
-			}
-			details = append(details, p.Detail)
-			if p.Fix != "" && !slices.Contains(fixes, p.Fix) {
-				fixes = append(fixes, p.Fix)
-			}
-		}
-		if details != nil {
-			out.Detail, out.Fix = strings.Join(details, "; "), strings.Join(fixes, "; ")
-		}
-		return out
+const asRoot = "run doctor as root"
+
+func (g *Gateway) machine(ctx context.Context) Finding {
+	parts, err := g.Kernel.Check(ctx)
+	if err != nil {
+		return fail(asRoot, "%v", err)
 	}
+	if len(parts) == 0 {
+		return ok("everything that is needed is there, and nothing in the way")
+	}
+	return Finding{Status: OK, Parts: parts}
+}
+
+func (g *Gateway) table(ctx context.Context) Finding {
+	there, err := g.Kernel.Table(ctx)
+	switch {
+	case err != nil:
+		return fail(asRoot, "%v", err)
+	case !there:
+		return fail("wait a second and look again; if it stays away, something deletes it all the time, such as a firewall that is restarted",
+			"it is not there, so nobody is forwarded")
+	}
+	return ok("present")
+}
+
+func (g *Gateway) gate(ctx context.Context) Finding {
+	families, err := g.Kernel.Leaks(ctx)
+	if err != nil {
+		return fail(asRoot, "%v", err)
+	}
+	if len(families) > 0 {
+		return fail("start the daemon; if it runs, see that no routing rule stands before ours: ip rule; ip -6 rule",
+			"%s from %s would be routed without our table", strings.Join(families, " and "), g.Settings.LAN)
+	}
+	return ok("nothing is routed without our table, IPv4 and IPv6")
 }

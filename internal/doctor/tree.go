@@ -25,6 +25,16 @@ type Finding struct {
 	Detail string
 	// Fix says in one sentence what to do; empty when all is well.
 	Fix string
+	// Parts are what was found one by one, where a check looks at many
+	// things. The check is then as bad as the worst of them.
+	Parts []Part
+}
+
+// A Part is one of the things that a check found.
+type Part struct {
+	// Subject is what it is about: a device, a feature, a setting.
+	Subject string
+	Finding
 }
 
 // A Check is one question, with those that only make sense when it is
@@ -80,18 +90,35 @@ func (r *Report) examine(ctx context.Context, c Check, because string) Result {
 		f := c.Run(limited)
 		cancel()
 		out.Status, out.Detail, out.Fix = f.Status, f.Detail, f.Fix
+		for _, p := range f.Parts {
+			r.count(p.Status)
+			out.Checks = append(out.Checks, Result{
+				ID: c.ID + "/" + p.Subject, Title: p.Subject, Status: p.Status, Detail: p.Detail, Fix: p.Fix, Checks: []Result{},
+			})
+			if p.Status == Failed || p.Status == Warning && out.Status == OK {
+				out.Status = p.Status
+			}
+		}
+		if f.Parts == nil {
+			r.count(out.Status)
+		}
 	}
-	switch out.Status {
-	case Failed:
-		r.Failed++
+	if out.Status == Failed {
 		because = c.Title
-	case Warning:
-		r.Warnings++
 	}
 	for _, then := range c.Then {
 		out.Checks = append(out.Checks, r.examine(ctx, then, because))
 	}
 	return out
+}
+
+func (r *Report) count(s Status) {
+	switch s {
+	case Failed:
+		r.Failed++
+	case Warning:
+		r.Warnings++
+	}
 }
 
 var signs = map[Status]string{OK: "ok", Warning: "WARN", Failed: "FAIL", Skipped: "skip"}
