@@ -24,8 +24,8 @@ type Status struct {
 	ActiveGrants int    `json:"active_grants"`
 	Unused       int    `json:"unused_vouchers"`
 	ClockTrusted bool   `json:"clock_trusted"`
-	PID          int    `json:"pid,omitempty"`
-	UpSeconds    int64  `json:"up_seconds,omitempty"`
+	PID          int    `json:"pid"`
+	UpSeconds    int64  `json:"up_seconds"`
 }
 
 // A Plan is an offer.
