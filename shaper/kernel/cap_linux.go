@@ -54,6 +54,8 @@ type grant struct {
 	devices  int
 	scale    scales // of the classes as they are
 	minor    uint16 // of the class above those of its sessions; 0: none
+	limit    string // without HTB: stem of the names of its limit objects
+	limited  zonegate.Rate
 
 	allowance uint64
 	gone      []departed

@@ -283,6 +283,61 @@ func TestTopUp(t *testing.T) {
 	checkCap(t, z, e.book.awaitSpent(t, 1), 3e6)
 }
 
+// TestCapDozes leaves a grant idle near its end and then goes on to the end.
+func TestCapDozes(t *testing.T) {
+	t.Parallel()
+	z := newZone(t, 1)
+	z.serve(7000)
+	z.meterWire()
+	c := z.config()
+	c.Shared = true
+	e := z.start(c)
+	o := order(1, z.phones[0], 20)
+	o.Allowance = 800e3
+	e.apply(o)
+	l := newLoad(t)
+	l.download(z.phones[0], site4, 300e3, 0)
+	awaitLines(t, 1, "bytes", func() string {
+		// An object of less than 10 KB.
+		return small.FindString(z.gw.sh("nft list quotas"))
+	})
+	if !z.phones[0].echo(site6, 10) {
+		t.Error("a dozing grant does not pass")
+	}
+	l.download(z.phones[0], site4, 5e6, 88)
+	l.flood(z, z.phones[0], site6, 50, 1200)
+	u := e.book.awaitSpent(t, 1)
+	time.Sleep(100 * time.Millisecond)
+	l.stop()
+	checkCap(t, z, u, o.Allowance)
+}
+
+var small = regexp.MustCompile(`over \d{1,4} bytes`)
+
+// TestCapLowered takes an allowance back while a queue is full.
+func TestCapLowered(t *testing.T) {
+	t.Parallel()
+	z := newZone(t, 1)
+	z.serve(7000)
+	z.meterWire()
+	e := z.start(z.config())
+	o := order(1, z.phones[0], 0.5)
+	o.Allowance = 10e6
+	e.apply(o)
+	l := newLoad(t)
+	l.flood(z, z.phones[0], site4, 10, 1200)
+	time.Sleep(300 * time.Millisecond)
+	o.Allowance = 1000
+	e.change([]zonegate.Order{o})
+	before := z.phones[0].wire()
+	u := e.book.awaitSpent(t, 1)
+	time.Sleep(100 * time.Millisecond)
+	l.stop()
+	if after := z.phones[0].wire(); after > before+8<<10 || after != u.Octets.Down {
+		t.Errorf("%d bytes came after the allowance was taken back; reported %+v of %d", after-before, u, after)
+	}
+}
+
 // TestCapWithoutDaemon has the kernel alone: it stops early, never late.
 func TestCapWithoutDaemon(t *testing.T) {
 	t.Parallel()

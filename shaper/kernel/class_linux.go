@@ -135,6 +135,9 @@ func (s *Shaper) changeClasses(list []*grant) error {
 // dropClasses deletes the classes of sessions that the table no longer leads
 // to, and takes their last counters.
 func (s *Shaper) dropClasses(list []*session) error {
+	if s.police {
+		return s.dropCounts(list)
+	}
 	var errs []error
 	for _, l := range s.links() {
 		if !l.ready {
@@ -198,6 +201,9 @@ func (x *session) count(l *link, c counters, now time.Time) {
 // read reads the classes of a grant's sessions, and nothing else.
 func (s *Shaper) read(g *grant) error {
 	now := time.Now()
+	if s.police {
+		return s.readCounts(g, now)
+	}
 	for _, l := range s.links() {
 		if !l.ready {
 			continue
@@ -293,6 +299,9 @@ func (s *Shaper) lost(l *link) {
 
 // sweep reads all classes.
 func (s *Shaper) sweep() error {
+	if s.police {
+		return s.sweepCounts(time.Now())
+	}
 	var errs []error
 	for _, l := range s.links() {
 		if !l.ready {

@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"fmt"
 	"time"
 
 	"zonegate"
@@ -14,6 +15,9 @@ type placed struct {
 	until  time.Duration // as in Order
 	minor  uint16        // in the class maps; zero: not there
 	quota  string        // name of the object; empty: not there
+	// Without HTB:
+	limit string // stem of the names of the two limit objects
+	count bool   // its counting objects
 }
 
 // An edit collects what a batch changes in the sets. Removals come first in
@@ -24,6 +28,13 @@ type edit struct {
 	unobject                                []string
 	object                                  []quotaObject
 	quota, down, up, device, live           []nft.Element
+
+	// Without HTB.
+	unlimit, uncount   []nft.Element // of both maps
+	unlimitObject      []string
+	limitObject        []nft.Limit
+	limitDown, limitUp []nft.Element
+	countDown, countUp []nft.Element
 }
 
 type quotaObject struct {
@@ -32,7 +43,8 @@ type quotaObject struct {
 }
 
 func (e *edit) empty() bool {
-	return len(e.unlive)+len(e.undevice)+len(e.unquota)+len(e.undown)+len(e.unup)+len(e.unobject)+
+	return len(e.unlimit)+len(e.uncount)+len(e.unlimitObject)+len(e.limitObject)+len(e.limitDown)+len(e.countDown)+
+		len(e.unlive)+len(e.undevice)+len(e.unquota)+len(e.undown)+len(e.unup)+len(e.unobject)+
 		len(e.object)+len(e.quota)+len(e.down)+len(e.device)+len(e.live) == 0
 }
 
@@ -64,6 +76,23 @@ func (e *edit) place(id zonegate.SessionID, old, want placed, left time.Duration
 		e.down = append(e.down, nft.Element{Key: key, Data: classID(majorDown, want.minor)})
 		e.up = append(e.up, nft.Element{Key: key, Data: classID(majorUp, want.minor)})
 	}
+	if old.limit != "" && old.limit != want.limit {
+		e.unlimit = append(e.unlimit, nft.Element{Key: key})
+	}
+	if want.limit != "" && old.limit != want.limit {
+		e.limitDown = append(e.limitDown, nft.Element{Key: key, Object: want.limit + "d"})
+		e.limitUp = append(e.limitUp, nft.Element{Key: key, Object: want.limit + "u"})
+	}
+	if old.count && !want.count {
+		// The objects stay until they have been read.
+		e.uncount = append(e.uncount, nft.Element{Key: key})
+	}
+	if want.count && !old.count {
+		down, up := countNames(id)
+		e.object = append(e.object, quotaObject{down, neverEnds}, quotaObject{up, neverEnds})
+		e.countDown = append(e.countDown, nft.Element{Key: key, Object: down})
+		e.countUp = append(e.countUp, nft.Element{Key: key, Object: up})
+	}
 	none := zonegate.MAC{}
 	if want.device != none && (redevice || old.device == none) {
 		e.device = append(e.device, nft.Element{Key: nft.HW(want.device), Data: key, Timeout: left})
@@ -74,6 +103,14 @@ func (e *edit) place(id zonegate.SessionID, old, want placed, left time.Duration
 }
 
 func classID(major, minor uint16) []byte { return nft.Host32(uint32(major)<<16 | uint32(minor)) }
+
+// neverEnds is the limit of a quota object that only counts.
+const neverEnds = 1 << 62
+
+// countNames are the names of the objects that count a session's octets.
+func countNames(id zonegate.SessionID) (down, up string) {
+	return fmt.Sprintf("d%d", id), fmt.Sprintf("u%d", id)
+}
 
 // write puts the changes into a batch. Elements that can time out are added
 // before they are deleted: a batch fails if one is missing, and the kernel may
@@ -91,6 +128,16 @@ func (e *edit) write(b *nft.Batch) {
 	change(b.DelElements, setQuota, e.unquota)
 	change(b.DelElements, setDown, e.undown)
 	change(b.DelElements, setUp, e.unup)
+	change(b.DelElements, setLimitDown, e.unlimit)
+	change(b.DelElements, setLimitUp, e.unlimit)
+	change(b.DelElements, setCountDown, e.uncount)
+	change(b.DelElements, setCountUp, e.uncount)
+	for _, name := range e.unlimitObject {
+		b.DelLimit(tableName, name)
+	}
+	for _, l := range e.limitObject {
+		b.AddLimit(tableName, l)
+	}
 	for _, name := range e.unobject {
 		b.DelQuota(tableName, name)
 	}
@@ -98,6 +145,10 @@ func (e *edit) write(b *nft.Batch) {
 		b.AddQuota(tableName, q.name, q.bytes, 0, true)
 	}
 	change(b.AddElements, setQuota, e.quota)
+	change(b.AddElements, setLimitDown, e.limitDown)
+	change(b.AddElements, setLimitUp, e.limitUp)
+	change(b.AddElements, setCountDown, e.countDown)
+	change(b.AddElements, setCountUp, e.countUp)
 	change(b.AddElements, setDown, e.down)
 	change(b.AddElements, setUp, e.up)
 	change(b.AddElements, setDevice, e.device)

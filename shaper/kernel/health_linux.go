@@ -38,13 +38,13 @@ func (s *Shaper) Health() Health {
 	defer s.mu.Unlock()
 	down, up, _, _ := s.commitments(time.Now())
 	h := Health{
-		Degraded: s.noHTB, Reserved: s.flags != 0, Table: s.table, Sessions: len(s.sessions),
+		Degraded: s.police, Reserved: s.flags != 0, Table: s.table, Sessions: len(s.sessions),
 		OversellDown: shaper.Oversell(s.conf.LinkDown, down), OversellUp: shaper.Oversell(s.conf.LinkUp, up),
 		ScaleDown: s.scale.down, ScaleUp: s.scale.up,
 		Notes: slices.Sorted(maps.Values(s.findings)),
 	}
 	for _, l := range s.links() {
-		if !l.ready {
+		if !l.ready && !(s.police && l.index != 0) {
 			h.Missing = append(h.Missing, l.name)
 		}
 	}

@@ -89,6 +89,9 @@ func (s *Shaper) prepareLink(l *link) (made bool, err error) {
 	if _, err := l.look(s.route); err != nil {
 		return false, err
 	}
+	if s.police {
+		return false, nil
+	}
 	q, err := s.root(l)
 	if err != nil {
 		return false, fmt.Errorf("reading the qdisc of %s: %w", l.name, err)
@@ -107,8 +110,9 @@ func (s *Shaper) prepareLink(l *link) (made bool, err error) {
 		errs, err := s.tc.do(&r, nil)
 		if err := first(errs, err); err != nil {
 			if errors.Is(err, unix.ENOENT) {
-				s.noHTB = true
-				return false, fmt.Errorf("shaping %s: %w", l.name, ErrNoHTB)
+				s.police = true
+				s.log.Warn("maximum rates are policed, committed rates are not kept", "device", l.name, "error", ErrNoHTB)
+				return false, nil
 			}
 			return false, fmt.Errorf("shaping %s: %w", l.name, err)
 		}

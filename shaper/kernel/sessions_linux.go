@@ -57,6 +57,11 @@ func (s *Shaper) change(set []zonegate.Order, stop []zonegate.SessionID) error {
 	if len(added) > 0 || len(changed) > 0 {
 		s.rateNew(touched)
 	}
+	former, err := s.rehome(touched)
+	errs = append(errs, err)
+	for x := range former {
+		added = append(added, x)
+	}
 	// Classes first: a map must not lead to a class that is not there.
 	for _, l := range s.links() {
 		errs = append(errs, s.makeClasses(l, added))
@@ -66,6 +71,7 @@ func (s *Shaper) change(set []zonegate.Order, stop []zonegate.SessionID) error {
 	}
 	for g := range touched {
 		errs = append(errs, s.reorder(g, &e))
+		s.limit(g, &e)
 	}
 	var edited []*session
 	for _, x := range gone {
@@ -89,7 +95,7 @@ func (s *Shaper) change(set []zonegate.Order, stop []zonegate.SessionID) error {
 		}
 	}
 	errs = append(errs, s.place(&e, edited))
-	errs = append(errs, s.finish(gone, moved))
+	errs = append(errs, s.finish(gone, moved), s.leaveHome(former))
 	s.kick()
 	return errors.Join(errs...)
 }
@@ -175,9 +181,54 @@ func (s *Shaper) attach(o zonegate.Order) (x *session, isNew, rated bool, err er
 	return x, isNew, rated, nil
 }
 
+// rehome gives a session that was alone under its grant new classes below
+// those of the grant, when the grant gets more devices: a class cannot be
+// moved. It returns what the sessions leave behind.
+func (s *Shaper) rehome(touched map[*grant]bool) (former map[*session]*session, err error) {
+	if s.police {
+		return nil, nil
+	}
+	former = map[*session]*session{}
+	for g := range touched {
+		for _, x := range g.sessions {
+			if g.minor == 0 || x.parent == g.minor {
+				continue
+			}
+			minor, err := s.minors.next()
+			if err != nil {
+				return former, fmt.Errorf("session %d: %w", x.order.Session, err)
+			}
+			old := &session{order: x.order, minor: x.minor, parent: x.parent, base: x.base, sent: x.sent, wait: x.wait}
+			former[x] = old
+			x.base = x.octets()
+			x.sent, x.wait = make([]uint64, len(x.sent)), make([]uint64, len(x.wait))
+			x.minor, x.parent, x.born = minor, g.minor, time.Now()
+		}
+	}
+	return former, nil
+}
+
+// leaveHome deletes the classes that sessions have left, and keeps their last
+// counters.
+func (s *Shaper) leaveHome(former map[*session]*session) error {
+	var errs []error
+	for x, old := range former {
+		known := old.octets()
+		errs = append(errs, s.dropClasses([]*session{old}))
+		s.minors.free(old.minor)
+		now := old.octets()
+		x.base.Down += now.Down - known.Down
+		x.base.Up += now.Up - known.Up
+	}
+	return errors.Join(errs...)
+}
+
 // wanted is what the table should hold for a session.
 func (s *Shaper) wanted(x *session) placed {
-	p := placed{minor: x.minor}
+	p := placed{minor: x.minor, count: s.police}
+	if s.police && x.grant != nil {
+		p.limit = x.grant.limit
+	}
 	if x.spent {
 		// The class maps stay: they are how a later process finds the counters.
 		return p
@@ -204,6 +255,7 @@ func (s *Shaper) place(e *edit, list []*session) error {
 	for _, x := range list {
 		e.place(x.order.Session, x.placed, x.next, s.left(x.order))
 	}
+	s.unlimit(e, list)
 	if !s.table {
 		return s.rebuild()
 	}

@@ -62,6 +62,9 @@ type Config struct {
 	// Shared leaves the table open to changes by others, where the kernel
 	// could reserve it for this process.
 	Shared bool
+	// Police bounds rates by dropping in the table, as on a kernel without HTB:
+	// no committed rates, no queues.
+	Police bool
 	// Report is how often usage is reported. Zero is 10 s.
 	Report time.Duration
 	Clock  zonegate.Clock
@@ -92,7 +95,7 @@ type Shaper struct {
 	flags      nft.TableFlags
 	table      bool // the table is there as it should be
 	leaf       leafKind
-	noHTB      bool
+	police     bool // no HTB: limits and counts in the table
 	lan        *link
 	wans       []*link
 	prefixes   []netip.Prefix
@@ -179,6 +182,7 @@ func New(c Config) (_ *Shaper, err error) {
 		quotas:   map[string]*grant{},
 		findings: map[string]string{},
 		wake:     make(chan struct{}, 1),
+		police:   c.Police,
 	}
 	s.scale = scales{down: 1, up: 1}
 	s.reports.ready = make(chan struct{}, 1)

@@ -59,6 +59,15 @@ var (
 	// full, the limit for all of them together still holds.
 	setAsking = &nft.Set{Table: tableName, Name: "asking", Key: []nft.DataType{nft.TypeEther}, Dynamic: true, Timeout: askMemory, Size: 4096}
 
+	// Where the kernel has no HTB: what bounds a session's rates, and what
+	// counts its octets (a quota that never runs out).
+	setLimitDown = &nft.Set{Table: tableName, Name: "limitdown", Key: []nft.DataType{nft.TypeMark}, Object: nft.ObjLimit}
+	setLimitUp   = &nft.Set{Table: tableName, Name: "limitup", Key: []nft.DataType{nft.TypeMark}, Object: nft.ObjLimit}
+	setCountDown = &nft.Set{Table: tableName, Name: "countdown", Key: []nft.DataType{nft.TypeMark}, Object: nft.ObjQuota}
+	setCountUp   = &nft.Set{Table: tableName, Name: "countup", Key: []nft.DataType{nft.TypeMark}, Object: nft.ObjQuota}
+
+	policeSets = []*nft.Set{setLimitDown, setLimitUp, setCountDown, setCountUp}
+
 	allSets = []*nft.Set{
 		setDevice, setLive, setDown, setUp, setQuota,
 		setLAN4, setLAN6, setGarden4, setGarden6, setAsking,
@@ -93,11 +102,16 @@ var allChains = []nft.Chain{
 // skeleton writes everything in the table but the elements of its sets: what
 // is there already stays, and rules are replaced, so it may be committed at
 // any time. lan is the customers' interface, bit the packet mark that lets a
-// packet be routed.
-func skeleton(b *nft.Batch, flags nft.TableFlags, lan string, bit uint32, portal, dns uint16) {
+// packet be routed; police is for kernels without HTB.
+func skeleton(b *nft.Batch, flags nft.TableFlags, lan string, bit uint32, portal, dns uint16, police bool) {
 	b.AddTable(nft.Table{Name: tableName, Flags: flags})
 	for _, s := range allSets {
 		b.AddSet(s)
+	}
+	if police {
+		for _, s := range policeSets {
+			b.AddSet(s)
+		}
 	}
 	for _, c := range allChains {
 		b.AddChain(c)
@@ -183,7 +197,15 @@ func skeleton(b *nft.Batch, flags nft.TableFlags, lan string, bit uint32, portal
 	// After the system's own filter, so that nothing is charged that it drops,
 	// and in the forward hook, before which the kernel sets the priority
 	// itself.
+	if police {
+		rule(chainMeter, "", nft.IIFName(lan), mark, nft.ObjectMap(setLimitUp.Name, nft.R1), nft.Drop())
+		rule(chainMeter, "", nft.OIFName(lan), mark, nft.ObjectMap(setLimitDown.Name, nft.R1), nft.Drop())
+	}
 	rule(chainMeter, "", mark, nft.ObjectMap(setQuota.Name, nft.R1), nft.Drop())
+	if police {
+		rule(chainMeter, "", nft.IIFName(lan), mark, nft.ObjectMap(setCountUp.Name, nft.R1))
+		rule(chainMeter, "", nft.OIFName(lan), mark, nft.ObjectMap(setCountDown.Name, nft.R1))
+	}
 	rule(chainMeter, "", nft.IIFName(lan), mark, nft.Map(setUp.Name, nft.R1, nft.R1), nft.SetMeta(nft.MetaPriority, nft.R1))
 	rule(chainMeter, "", nft.OIFName(lan), mark, nft.Map(setDown.Name, nft.R1, nft.R1), nft.SetMeta(nft.MetaPriority, nft.R1))
 }

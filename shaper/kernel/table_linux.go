@@ -81,7 +81,7 @@ func (s *Shaper) prepareTable(prefixes []netip.Prefix) error {
 
 // skeleton writes the table without sessions and garden.
 func (s *Shaper) skeleton(b *nft.Batch) {
-	skeleton(b, s.flags, s.conf.LAN, s.conf.RouteBit, s.conf.PortalPort, s.conf.DNSPort)
+	skeleton(b, s.flags, s.conf.LAN, s.conf.RouteBit, s.conf.PortalPort, s.conf.DNSPort, s.police)
 	v4, v6 := prefixElements(s.prefixes)
 	b.FlushSet(tableName, setLAN4.Name)
 	b.FlushSet(tableName, setLAN6.Name)
@@ -119,8 +119,12 @@ func (s *Shaper) rebuild() error {
 	}
 	var e edit
 	clear(s.quotas)
+	if s.police {
+		s.forgetCounts()
+	}
 	for _, g := range s.grants {
-		g.quota = ""
+		g.quota, g.limit = "", ""
+		s.limit(g, &e)
 		if g.spent || g.allowance == zonegate.NoCap || len(g.sessions) == 0 {
 			continue
 		}
@@ -197,9 +201,12 @@ func (s *Shaper) adopt() error {
 	now, mono := time.Now(), s.clock.Now().Mono
 	for id, f := range found.sessions {
 		c, ok := classes[s.lan][f.minor]
-		if !ok || c.inner || f.minor != f.up {
+		if (!ok || c.inner) && !f.counted || f.minor != f.up || f.minor == 0 {
 			found.strays(&s.stray.edit, id, f)
 			continue
+		}
+		if !ok {
+			c.parent = rootMinor
 		}
 		x := &session{
 			order:  zonegate.Order{Session: id, Device: f.device},
@@ -213,7 +220,13 @@ func (s *Shaper) adopt() error {
 		if f.expires > 0 {
 			x.order.Until = mono + f.expires
 		}
-		x.placed = placed{device: f.device, live: f.live, until: x.order.Until, minor: f.minor, quota: f.quota}
+		x.placed = placed{
+			device: f.device, live: f.live, until: x.order.Until, minor: f.minor, quota: f.quota,
+			limit: f.limit, count: f.counted,
+		}
+		if f.counted {
+			x.sent[0], x.sent[1] = f.down, f.sentUp
+		}
 		s.minors.take(x.minor)
 		s.minors.take(x.parent)
 		for l, byMinor := range classes {
@@ -248,6 +261,10 @@ type foundSession struct {
 	live      bool
 	expires   time.Duration
 	quota     string
+	// Without HTB.
+	limit        string
+	counted      bool
+	down, sentUp uint64
 }
 
 type foundTable struct {
@@ -258,7 +275,7 @@ type foundTable struct {
 
 // strays has everything about a mark removed.
 func (foundTable) strays(e *edit, id zonegate.SessionID, f *foundSession) {
-	old := placed{device: f.device, live: f.live, quota: f.quota}
+	old := placed{device: f.device, live: f.live, quota: f.quota, limit: f.limit, count: f.counted}
 	e.place(id, old, placed{}, 0)
 	key := nft.Element{Key: markKey(id)}
 	if f.minor != 0 {
@@ -300,8 +317,13 @@ func (s *Shaper) readTable() (foundTable, error) {
 			f := of(e.Key)
 			f.live, f.expires = true, e.Expires
 		},
-		setDevice: func(e nft.Element) { copy(of(e.Data).device[:], e.Key) },
-		setQuota:  func(e nft.Element) { of(e.Key).quota = e.Object },
+		setDevice:    func(e nft.Element) { copy(of(e.Data).device[:], e.Key) },
+		setQuota:     func(e nft.Element) { of(e.Key).quota = e.Object },
+		setCountDown: func(e nft.Element) { of(e.Key).counted = true },
+		setLimitDown: func(e nft.Element) {
+			of(e.Key).limit = strings.TrimSuffix(e.Object, "d")
+			found.see(of(e.Key).limit)
+		},
 	} {
 		list, err := s.nft.Elements(tableName, set.Name)
 		if errors.Is(err, unix.ENOENT) {
@@ -319,14 +341,32 @@ func (s *Shaper) readTable() (foundTable, error) {
 		return found, err
 	}
 	for _, q := range quotas {
-		found.objects = append(found.objects, q.Name)
-		if _, gen, ok := strings.Cut(q.Name, "."); ok {
-			if n, err := strconv.ParseUint(gen, 10, 32); err == nil {
-				found.generation = max(found.generation, uint32(n))
+		if id, down, ok := countOf(q.Name); ok {
+			f := found.sessions[id]
+			switch {
+			case f == nil || !f.counted:
+				found.objects = append(found.objects, q.Name)
+			case down:
+				f.down = q.Consumed
+			default:
+				f.sentUp = q.Consumed
 			}
+			continue
 		}
+		found.objects = append(found.objects, q.Name)
+		found.see(q.Name)
 	}
 	return found, nil
+}
+
+// see notes the generation in the name of an object, so that it is not used
+// again.
+func (f *foundTable) see(name string) {
+	if _, gen, ok := strings.Cut(name, "."); ok {
+		if n, err := strconv.ParseUint(gen, 10, 32); err == nil {
+			f.generation = max(f.generation, uint32(n))
+		}
+	}
 }
 
 // dropStrayClasses deletes classes that no map leads to.

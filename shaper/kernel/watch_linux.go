@@ -217,14 +217,20 @@ func (s *Shaper) sweepAside() time.Duration {
 		place
 	}
 	var jobs []job
+	begun := time.Now()
 	s.mu.Lock()
+	if s.police && !s.closed {
+		if err := s.sweepCounts(begun); err != nil {
+			s.log.Warn("counters cannot be listed", "error", err)
+			s.repairSoon(0)
+		}
+	}
 	for _, l := range s.links() {
 		if l.ready {
 			jobs = append(jobs, job{l, place{l.index, l.major}})
 		}
 	}
 	s.mu.Unlock()
-	begun := time.Now()
 	for _, j := range jobs {
 		started := time.Now()
 		list, err := s.dump(j.place)
