@@ -86,7 +86,7 @@ type Gate struct {
 	saving     bool
 	saved      chan saveResult
 
-	lastCheckpoint, lastSave, lastRetry time.Duration
+	lastCheckpoint, lastSave, lastRetry, lastReconcile time.Duration
 }
 
 type counter struct {

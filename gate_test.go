@@ -535,3 +535,25 @@ func TestDataPathIsTriedAgain(t *testing.T) {
 		time.Sleep(10 * time.Millisecond)
 	}
 }
+
+func TestSilentDataPathCutsNobody(t *testing.T) {
+	b := newBench(t, quick)
+	b.redeem(b.sell("capped"), phone1)
+	before, _ := b.path.order(phone1)
+	b.kill()
+	b.path.mu.Lock()
+	b.path.mute = errors.New("no buffer space")
+	b.path.mu.Unlock()
+	b.start(quick)
+	if now, ok := b.path.order(phone1); !ok || now.Session != before.Session {
+		t.Fatalf("a failed read replaced the session: %+v", now)
+	}
+	b.path.mu.Lock()
+	b.path.mute = nil
+	b.path.octets[before.Session] = Octets{Down: 3e6}
+	b.path.mu.Unlock()
+	for b.gate.Standing(phone1).Grant.OctetsLeft != 7e6 {
+		b.pass(retryAfter)
+		time.Sleep(10 * time.Millisecond)
+	}
+}

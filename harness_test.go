@@ -151,6 +151,7 @@ type memoryPath struct {
 	octets  map[SessionID]Octets
 	stopped []SessionID
 	fail    error
+	mute    error // of Usage
 	applies int
 }
 
@@ -200,6 +201,9 @@ func (p *memoryPath) Change(_ context.Context, set []Order, stop []SessionID) er
 func (p *memoryPath) Usage(context.Context) ([]Usage, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.mute != nil {
+		return nil, p.mute
+	}
 	var out []Usage
 	for id := range p.orders {
 		out = append(out, Usage{Session: id, Octets: p.octets[id]})

@@ -35,7 +35,7 @@ func (g *Gate) start(ctx context.Context) error {
 }
 
 // Reconcile has the state compared with the data path and the difference
-// mended, within about a second. Applied twice it changes nothing.
+// mended, within a few seconds. Applied twice it changes nothing.
 func (g *Gate) Reconcile(ctx context.Context) error {
 	return g.do(ctx, true, func(t *tx) error {
 		t.gate.reconcileNow = true
@@ -47,7 +47,11 @@ func (g *Gate) reconcile(ctx context.Context) error {
 	present := map[SessionID]Usage{}
 	usage, err := g.enforcer.Usage(ctx)
 	if err != nil {
-		g.log.Error("the data path does not say what it holds", "error", err)
+		// What the data path holds stays as it is until it can say so: closing
+		// a session for a failed read would cut off who has paid.
+		g.log.Error("the data path does not say what it holds; it is asked again", "error", err)
+		g.reconcileNow = true
+		return nil
 	}
 	for _, u := range usage {
 		present[u.Session] = u
@@ -142,8 +146,8 @@ const retryAfter = 5 * time.Second
 // maintain does what is due: a checkpoint, a save, another try.
 func (g *Gate) maintain(ctx context.Context) {
 	now := g.clock.Now().Mono
-	if g.reconcileNow {
-		g.reconcileNow = false
+	if g.reconcileNow && now-g.lastReconcile >= retryAfter {
+		g.reconcileNow, g.lastReconcile = false, now
 		if err := g.reconcile(ctx); err != nil {
 			g.log.Error("the state and the data path could not be compared", "error", err)
 		}

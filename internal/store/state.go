@@ -44,18 +44,33 @@ func openStateFile(path string, volatile bool) (f *stateFile, err error) {
 		return nil, fmt.Errorf("opening %s: %w", path, err)
 	}
 	f = &stateFile{path, db}
-	err = db.Update(func(tx *bbolt.Tx) error {
-		for _, s := range sections {
-			if _, err := tx.CreateBucketIfNotExists(bucket(s)); err != nil {
-				return err
+	if !hasSections(db) {
+		err = db.Update(func(tx *bbolt.Tx) error {
+			for _, s := range sections {
+				if _, err := tx.CreateBucketIfNotExists(bucket(s)); err != nil {
+					return err
+				}
 			}
-		}
-		return nil
-	})
+			return nil
+		})
+	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("preparing %s: %w", path, err), db.Close())
 	}
 	return f, nil
+}
+
+// hasSections says whether the file is complete. Opening a complete one writes
+// nothing, so its checksum stays true.
+func hasSections(db *bbolt.DB) bool {
+	have := true
+	err := db.View(func(tx *bbolt.Tx) error {
+		for _, s := range sections {
+			have = have && tx.Bucket(bucket(s)) != nil
+		}
+		return nil
+	})
+	return have && err == nil
 }
 
 // sumOf returns the length and the CRC-32C of a file.
@@ -95,7 +110,7 @@ func checkSum(path string) error {
 	}
 	have, err := sumOf(path)
 	if err == nil && !bytes.Equal(have, want) {
-		err = fmt.Errorf("its checksum is wrong: %w", errFormat)
+		err = fmt.Errorf("its checksum is old or wrong: %w", errFormat)
 	}
 	return err
 }
