@@ -76,14 +76,17 @@ func (l *Lab) recordChildren() error {
 	return l.state.save()
 }
 
-// end asks the process to end, insists after the grace, and waits.
+// end asks the process to end, insists after the grace, and waits. Without a
+// grace it is killed without warning.
 func (c *child) end(grace time.Duration) error {
 	select {
 	case <-c.done:
 		return nil
 	default:
 	}
-	c.stdin.Close()
+	if grace > 0 {
+		c.stdin.Close()
+	}
 	if err := c.process.end(grace); err != nil {
 		return err
 	}

@@ -128,6 +128,7 @@ func (p process) alive() bool {
 }
 
 // end asks the process to stop and kills it when it has not after the grace.
+// Without a grace it is killed at once.
 func (p process) end(grace time.Duration) error {
 	if !p.alive() {
 		return nil
@@ -143,10 +144,14 @@ func (p process) end(grace time.Duration) error {
 	if !p.alive() { // the descriptor must be of the process that was meant
 		return nil
 	}
-	for _, step := range []struct {
+	steps := []struct {
 		sig  syscall.Signal
 		wait time.Duration
-	}{{syscall.SIGTERM, grace}, {syscall.SIGKILL, 5 * time.Second}} {
+	}{{syscall.SIGTERM, grace}, {syscall.SIGKILL, 5 * time.Second}}
+	if grace == 0 {
+		steps = steps[1:]
+	}
+	for _, step := range steps {
 		if err := unix.PidfdSendSignal(fd, step.sig, nil, 0); err != nil {
 			if errors.Is(err, unix.ESRCH) {
 				return nil
