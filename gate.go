@@ -27,7 +27,7 @@ type Options struct {
 	// can cost, in the customer's favour. Default 60 s.
 	Checkpoint time.Duration
 	// SaveAfter is how long the archive may lag behind the journal, and
-	// SaveChanges how many changed entities force it earlier. Defaults 15 min
+	// SaveChanges how many changed entities force it earlier. Defaults 1 h
 	// and 4096.
 	SaveAfter   time.Duration
 	SaveChanges int

@@ -13,7 +13,7 @@ func (o Options) withDefaults() Options {
 		}
 	}
 	set(&o.Checkpoint, time.Minute)
-	set(&o.SaveAfter, 15*time.Minute)
+	set(&o.SaveAfter, time.Hour)
 	set(&o.IdleTimeout, 15*time.Minute)
 	set(&o.MoveInterval, 10*time.Minute)
 	set(&o.RefusalTime, 250*time.Millisecond)
