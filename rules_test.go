@@ -121,7 +121,7 @@ func anyMatches(patterns []string, path string) bool {
 func list(t *testing.T, args ...string) []pkg {
 	t.Helper()
 	cmd := exec.Command("go", append([]string{"list", "-json"}, args...)...)
-	cmd.Env = append(os.Environ(), "GOFLAGS=-tags=nomsgpack", "GOOS=linux", "GOARCH=amd64", "CGO_ENABLED=0")
+	cmd.Env = append(os.Environ(), "GOFLAGS=-tags=nomsgpack,nethttpomithttp2", "GOOS=linux", "GOARCH=amd64", "CGO_ENABLED=0")
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
