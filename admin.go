@@ -190,7 +190,7 @@ func (g *Gate) Plans() []Plan {
 			out = append(out, p)
 		}
 	}
-	slices.SortFunc(out, func(a, b Plan) int { return cmp.Compare(a.ID, b.ID) })
+	sortBy(out, func(a, b *Plan) int { return cmp.Compare(a.ID, b.ID) })
 	return out
 }
 
@@ -217,7 +217,7 @@ func (g *Gate) Sessions() []SessionView {
 			})
 		}
 	}
-	slices.SortFunc(out, func(a, b SessionView) int { return cmp.Compare(a.Session.ID, b.Session.ID) })
+	sortBy(out, func(a, b *SessionView) int { return cmp.Compare(a.Session.ID, b.Session.ID) })
 	return out
 }
 
@@ -245,7 +245,7 @@ func (g *Gate) Vouchers() []VoucherCount {
 		c.Unused = n
 		out = append(out, c)
 	}
-	slices.SortFunc(out, func(a, b VoucherCount) int {
+	sortBy(out, func(a, b *VoucherCount) int {
 		return cmp.Or(cmp.Compare(a.Batch, b.Batch), cmp.Compare(a.Plan.ID, b.Plan.ID), cmp.Compare(a.Site, b.Site))
 	})
 	return out

@@ -6,12 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 	"time"
 )
 
 func sortSessions(list []SessionOctets) {
-	slices.SortFunc(list, func(a, b SessionOctets) int { return cmp.Compare(a.Session, b.Session) })
+	sortBy(list, func(a, b *SessionOctets) int { return cmp.Compare(a.Session, b.Session) })
 }
 
 // start brings the state and the data path together after a start: counters
@@ -74,7 +73,7 @@ func (t *tx) reconcile(present map[SessionID]Usage) error {
 			open = append(open, x)
 		}
 	}
-	slices.SortFunc(open, func(a, b Session) int { return cmp.Compare(a.ID, b.ID) })
+	sortBy(open, func(a, b *Session) int { return cmp.Compare(a.ID, b.ID) })
 	sameBoot := t.gate.bootBefore == t.now.Boot
 	for _, x := range open {
 		if u, ok := present[x.ID]; ok {
@@ -130,7 +129,7 @@ func (g *Gate) applyAll(ctx context.Context) {
 		want = append(want, g.grantOrders(id, now)...)
 	}
 	g.mu.RUnlock()
-	slices.SortFunc(want, func(a, b Order) int { return cmp.Compare(a.Session, b.Session) })
+	sortBy(want, func(a, b *Order) int { return cmp.Compare(a.Session, b.Session) })
 	err := g.enforcer.Apply(ctx, want)
 	if err != nil {
 		g.log.Error("the data path is not as it should be; it will be tried again", "error", err)
