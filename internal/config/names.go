@@ -3,9 +3,8 @@ package config
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
-
-	"golang.org/x/net/publicsuffix"
 )
 
 // probeHosts are the hosts with which phones and computers test for a portal.
@@ -40,7 +39,7 @@ func gardenDomain(s string) (name, reason string) {
 		return "", fmt.Sprintf("%q is no domain: %s", s, r)
 	}
 	// Below a public suffix anybody can have a name, and with it a tunnel.
-	if suffix, _ := publicsuffix.PublicSuffix(base); suffix == base {
+	if openSuffix(base) {
 		return "", fmt.Sprintf("%q is refused: anybody can have a name under %s; write the whole domain", s, base)
 	}
 	for _, host := range probeHosts {
@@ -53,6 +52,25 @@ func gardenDomain(s string) (name, reason string) {
 		}
 	}
 	return name, ""
+}
+
+// secondLevels are the names under which registries of two-letter domains sell
+// names, and shared are hosts whose customers choose a name below them. The
+// full public suffix list would be another 0.1 MB in the router's program.
+var (
+	secondLevels = []string{"ac", "co", "com", "edu", "go", "gob", "gouv", "gov", "ltd", "net", "nom", "or", "org", "sch"}
+	shared       = []string{
+		"appspot.com", "azurewebsites.net", "blogspot.com", "cloudfront.net", "duckdns.org", "eu.org",
+		"firebaseapp.com", "fly.dev", "github.io", "gitlab.io", "herokuapp.com", "ngrok.io", "no-ip.org",
+		"netlify.app", "onrender.com", "pages.dev", "r2.dev", "s3.amazonaws.com", "vercel.app", "web.app",
+		"workers.dev",
+	}
+)
+
+// openSuffix says whether anybody can have a name under a domain.
+func openSuffix(base string) bool {
+	first, rest, ok := strings.Cut(base, ".")
+	return !ok || len(rest) == 2 && slices.Contains(secondLevels, first) || slices.Contains(shared, base)
 }
 
 // portalName returns the portal's name in its canonical form, or why it is
