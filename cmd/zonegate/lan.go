@@ -1,11 +1,11 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"net"
 	"net/netip"
 	"slices"
+	"sort"
 	"time"
 )
 
@@ -36,9 +36,8 @@ func lanAddresses(name string) []netip.Addr {
 		}
 		out = append(out, addr)
 	}
-	slices.SortFunc(out, func(a, b netip.Addr) int {
-		return cmp.Or(cmp.Compare(a.BitLen(), b.BitLen()), a.Compare(b))
-	})
+	// By length, then by value, which is the order of netip.
+	sort.Slice(out, func(i, j int) bool { return out[i].Less(out[j]) })
 	return slices.Compact(out)
 }
 
