@@ -166,7 +166,7 @@ func (l *Lab) claim() error {
 		return fmt.Errorf("%s is not this user's directory: remove it", filepath.Dir(dir))
 	}
 	// Two starts at once must not both clean up and build.
-	lock, err := os.OpenFile(dir+".lock", os.O_CREATE|os.O_RDWR|unix.O_CLOEXEC, 0o600)
+	lock, err := os.OpenFile(filepath.Join(filepath.Dir(dir), "lock"), os.O_CREATE|os.O_RDWR|unix.O_CLOEXEC, 0o600)
 	if err != nil {
 		return fmt.Errorf("locking lab %s: %w", l.opts.Name, err)
 	}
