@@ -5,7 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"slices"
+	"sort"
 	"syscall"
 	"time"
 )
@@ -252,23 +252,17 @@ func joinEntries(list []entry, flags uint32) []Element {
 			elems = append(elems, e.Element)
 		}
 		if flags&setInterval != 0 {
-			slices.SortFunc(elems, func(a, b Element) int { return bytes.Compare(a.Key, b.Key) })
+			sort.Slice(elems, func(i, j int) bool { return bytes.Compare(elems[i].Key, elems[j].Key) < 0 })
 		}
 		return elems
 	}
 	// A range is listed as its first key and the first key after it. Where two
 	// ranges touch, the end of one comes before the beginning of the other.
-	slices.SortFunc(list, func(a, b entry) int {
-		if c := bytes.Compare(a.Key, b.Key); c != 0 {
-			return c
+	sort.Slice(list, func(i, j int) bool {
+		if c := bytes.Compare(list[i].Key, list[j].Key); c != 0 {
+			return c < 0
 		}
-		switch {
-		case a.end == b.end:
-			return 0
-		case a.end:
-			return -1
-		}
-		return 1
+		return list[i].end && !list[j].end
 	})
 	for i, e := range list {
 		if e.end {
