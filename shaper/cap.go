@@ -39,8 +39,11 @@ func Brake(left uint64, ratio float64) uint64 {
 	return uint64(float64(left) * brakePart / min(max(ratio, 1), WorstRatio))
 }
 
-// Tripwire is how many bytes may pass unwatched whatever the packets look like.
-func Tripwire(left uint64) uint64 { return left / WorstRatio }
+// Tripwire is how many bytes may pass unwatched whatever the packets look
+// like, and at least two full packets: a customer whose every first packet
+// after a pause were dropped would never get going. With [StopBelow] left, that
+// is safe up to a ratio of 16.
+func Tripwire(left uint64) uint64 { return max(left/WorstRatio, 2*mtu) }
 
 // NextLook is how long what is left cannot run out, at rate bit/s of all
 // directions together, halved; from 2 ms to a minute.

@@ -272,7 +272,7 @@ func (s *Shaper) look(g *grant, ranOut bool) {
 			// The packets may be larger than that, and still fit.
 			bytes = uint64(float64(left) / max(g.ratio, 1.05))
 		}
-		g.rearm, g.doze = false, false
+		g.rearm, g.doze, g.still = false, false, now
 		err = s.replace(g, total, bytes)
 		g.due = now.Add(next)
 	case next < dozeBelow && now.Sub(g.still) >= dozeAfter:
@@ -357,20 +357,22 @@ func (s *Shaper) drained(g *grant, now time.Time) {
 		}
 	}
 	used, waiting := g.used(), g.waiting()
-	late := !now.Before(g.drain)
-	if waiting > 0 && (late || used+waiting > g.allowance) {
-		// More came between the reading and the stop than was left.
+	left := shaper.Left(g.allowance, used)
+	switch late := !now.Before(g.drain); {
+	case waiting == 0:
+	case late, used+waiting > g.allowance && left < shaper.StopBelow:
+		// More came between the reading and the stop than was left, and now
+		// the most has been delivered that may be.
 		if err := s.purge(g); err != nil {
 			s.log.Error("the queues of a spent grant cannot be emptied", "grant", uint64(g.id), "error", err)
 		}
 		g.due = now.Add(drainLook)
 		return
-	}
-	if waiting > 0 {
-		g.due = now.Add(drainLook)
+	default:
+		g.due = now.Add(min(drainLook, shaper.NextLook(left, s.speed(g))))
 		return
 	}
-	if left := shaper.Left(g.allowance, used); left >= zonegate.SpentBelow {
+	if left >= zonegate.SpentBelow {
 		// The queue was dropped and there is something left after all.
 		var e edit
 		if err := s.reorderSpent(g, &e); err == nil {

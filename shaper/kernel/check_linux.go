@@ -49,7 +49,7 @@ func (s *Shaper) Check(ctx context.Context) []Finding {
 	s.checkSettings(add)
 	s.mu.Lock()
 	for subject, note := range s.findings {
-		add(false, subject, note+".", "See the access point's settings.")
+		add(false, subject, note+".", "Set this up by hand.")
 	}
 	s.mu.Unlock()
 	if err := ctx.Err(); err != nil {

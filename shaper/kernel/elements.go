@@ -27,7 +27,7 @@ type edit struct {
 	unlive, undevice, unquota, undown, unup []nft.Element
 	unobject                                []string
 	object                                  []quotaObject
-	quota, down, up, device, live           []nft.Element
+	quota, down, up, device, live, heir     []nft.Element
 
 	// Without HTB.
 	unlimit, uncount   []nft.Element // of both maps
@@ -45,7 +45,7 @@ type quotaObject struct {
 func (e *edit) empty() bool {
 	return len(e.unlimit)+len(e.uncount)+len(e.unlimitObject)+len(e.limitObject)+len(e.limitDown)+len(e.countDown)+
 		len(e.unlive)+len(e.undevice)+len(e.unquota)+len(e.undown)+len(e.unup)+len(e.unobject)+
-		len(e.object)+len(e.quota)+len(e.down)+len(e.device)+len(e.live) == 0
+		len(e.object)+len(e.quota)+len(e.down)+len(e.device)+len(e.live)+len(e.heir) == 0
 }
 
 func markKey(id zonegate.SessionID) []byte { return nft.Host32(uint32(id)) }
@@ -153,4 +153,5 @@ func (e *edit) write(b *nft.Batch) {
 	change(b.AddElements, setUp, e.up)
 	change(b.AddElements, setDevice, e.device)
 	change(b.AddElements, setLive, e.live)
+	change(b.AddElements, setHeir, e.heir)
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -236,6 +237,24 @@ func (s *Shaper) isolate() {
 	}
 }
 
+// liberalSetting is a file below /proc/sys.
+const liberalSetting = "net/netfilter/nf_conntrack_tcp_be_liberal"
+
+// loosen has conntrack accept TCP packets outside the window that it has seen.
+// When all tables are deleted, conntrack stops looking, and when ours is back
+// it would call the answers of connections that went on in between invalid:
+// these have no mark, so their payers would be cut off for good.
+func (s *Shaper) loosen() {
+	delete(s.findings, "conntrack")
+	var err error = os.ErrNotExist
+	if s.liberal != nil {
+		_, err = s.liberal.WriteAt([]byte("1"), 0)
+	}
+	if err != nil {
+		s.findings["conntrack"] = fmt.Sprintf("%s cannot be set to 1 (%v): connections may break when the firewall is restarted", liberalSetting, err)
+	}
+}
+
 // prepare brings everything but the sessions to where it should be: devices,
 // base classes, prefixes, routing rules, the table's skeleton. It does as much
 // as it can.
@@ -256,6 +275,7 @@ func (s *Shaper) prepare() error {
 		errs = append(errs, fmt.Errorf("%s: %w", strings.Join(names, ", "), ErrOffload))
 	}
 	s.isolate()
+	s.loosen()
 	prefixes, err := s.lanPrefixes()
 	if err != nil {
 		errs = append(errs, err)

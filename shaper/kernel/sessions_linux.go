@@ -18,7 +18,7 @@ func (s *Shaper) change(set []zonegate.Order, stop []zonegate.SessionID) error {
 		e     edit
 		errs  []error
 		gone  []*session
-		moved = map[zonegate.MAC]bool{} // devices that pass to another session
+		moved = map[zonegate.MAC]zonegate.SessionID{} // the sessions that devices pass to
 	)
 	if s.settled {
 		// What nobody refers to goes with the first complete orders.
@@ -46,7 +46,7 @@ func (s *Shaper) change(set []zonegate.Order, stop []zonegate.SessionID) error {
 			other.order.Device = zonegate.MAC{}
 			displaced = append(displaced, other)
 		}
-		moved[o.Device] = true
+		moved[o.Device] = o.Session
 		touched[x.grant] = true
 		if isNew {
 			added = append(added, x)
@@ -77,6 +77,9 @@ func (s *Shaper) change(set []zonegate.Order, stop []zonegate.SessionID) error {
 	for _, x := range gone {
 		x.next = placed{}
 		edited = append(edited, x)
+		if heir, ok := moved[x.order.Device]; ok {
+			e.heir = append(e.heir, nft.Element{Key: markKey(x.order.Session), Data: markKey(heir)})
+		}
 		// The sessions that remain of its grant go on under its brake.
 		if g := x.grant; g != nil && len(g.sessions) == 0 {
 			s.disarm(g, &e)
@@ -284,15 +287,15 @@ func (s *Shaper) commit(b *nft.Batch) error {
 
 // finish ends sessions that the table no longer lets through: their flows,
 // their classes, their counters.
-func (s *Shaper) finish(gone []*session, moved map[zonegate.MAC]bool) error {
+func (s *Shaper) finish(gone []*session, moved map[zonegate.MAC]zonegate.SessionID) error {
 	if len(gone) == 0 {
 		return nil
 	}
 	var errs []error
 	for _, x := range gone {
-		// A flow of a device that has another session already passes to that
-		// with its next packet; deleting it would lose its address translation.
-		if moved[x.order.Device] {
+		// The flows of a device that has another session pass to that. Deleting
+		// them would lose their address translation.
+		if _, ok := moved[x.order.Device]; ok {
 			continue
 		}
 		if err := s.nft.DeleteMark(uint32(x.order.Session)); err != nil {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"os"
 	"slices"
 	"sync"
 	"time"
@@ -82,6 +83,10 @@ type Shaper struct {
 	tc    *rtnl           // single classes and changes
 	bulk  *rtnl           // long dumps, which must not delay the former
 	route *netlink.Handle // links, addresses, rules
+
+	// liberal is the setting that keeps conntrack from refusing the packets of
+	// connections whose window it has lost sight of; nil if there is none.
+	liberal *os.File
 
 	watch *nft.Monitor
 	hints *hints
@@ -197,6 +202,10 @@ func New(c Config) (_ *Shaper, err error) {
 	if s.nft, err = nft.Dial(); err != nil {
 		return nil, err
 	}
+	// Settings belong to the network namespace of the thread that opens them.
+	if f, err := os.OpenFile("/proc/sys/"+liberalSetting, os.O_RDWR, 0); err == nil {
+		s.liberal = f
+	}
 	if s.watch, err = nft.NewMonitor(); err != nil {
 		return nil, err
 	}
@@ -243,6 +252,9 @@ func (s *Shaper) Close() error {
 	}
 	if s.hints != nil {
 		errs = append(errs, s.hints.Close())
+	}
+	if s.liberal != nil {
+		errs = append(errs, s.liberal.Close())
 	}
 	return errors.Join(errs...)
 }

@@ -43,7 +43,7 @@ func TestFlushedTable(t *testing.T) {
 	fmt.Fprintf(tcp, "%8d", 20_000_000)
 	time.Sleep(100 * time.Millisecond)
 	z.gw.sh("nft flush ruleset")
-	time.Sleep(50 * time.Millisecond) // the queues
+	time.Sleep(500 * time.Millisecond) // the queues
 	down, up := z.wired()
 	for _, p := range z.phones {
 		if p.echo(site4, 2) || p.echo(site6, 2) {

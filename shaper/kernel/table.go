@@ -36,6 +36,10 @@ const (
 	askRate   = 20 // per second and device
 	askBurst  = 60
 	askMemory = time.Minute
+
+	// heirMemory is how long a flow without a packet from its device finds the
+	// device's new session.
+	heirMemory = 6 * time.Hour
 )
 
 // The sets and maps of the table. Marks are SessionIDs.
@@ -49,6 +53,10 @@ var (
 	setUp   = &nft.Set{Table: tableName, Name: "up", Key: []nft.DataType{nft.TypeMark}, Data: nft.TypeClassID}
 	// setQuota says which quota object stops a session.
 	setQuota = &nft.Set{Table: tableName, Name: "quota", Key: []nft.DataType{nft.TypeMark}, Object: nft.ObjQuota}
+	// setHeir says which session a device's flows pass to when its own ends.
+	// They pass with the device's next packet anyway, but a device that waits
+	// for an answer sends none.
+	setHeir = &nft.Set{Table: tableName, Name: "heir", Key: []nft.DataType{nft.TypeMark}, Data: nft.TypeMark, Timeout: heirMemory}
 	// setLAN4 and setLAN6 are the LAN's own prefixes.
 	setLAN4 = &nft.Set{Table: tableName, Name: "lan4", Key: []nft.DataType{nft.TypeIPv4}, Interval: true}
 	setLAN6 = &nft.Set{Table: tableName, Name: "lan6", Key: []nft.DataType{nft.TypeIPv6}, Interval: true}
@@ -69,7 +77,7 @@ var (
 	policeSets = []*nft.Set{setLimitDown, setLimitUp, setCountDown, setCountUp}
 
 	allSets = []*nft.Set{
-		setDevice, setLive, setDown, setUp, setQuota,
+		setDevice, setLive, setDown, setUp, setQuota, setHeir,
 		setLAN4, setLAN6, setGarden4, setGarden6, setAsking,
 	}
 )
@@ -153,6 +161,7 @@ func skeleton(b *nft.Batch, flags nft.TableFlags, lan string, bit uint32, portal
 	rule(chainIdentify, "", nft.Goto(chainStranger))
 
 	// Only these may be routed to the LAN.
+	rule(chainInbound, "", mark, nft.Map(setHeir.Name, nft.R1, nft.R1), nft.SetCT(nft.CTKeyMark, nft.R1))
 	rule(chainInbound, "", live, mayRoute, nft.Accept())
 	rule(chainInbound, "", established, nft.LoadIPv4Saddr(nft.R1), nft.Lookup(setGarden4.Name, nft.R1), mayRoute, nft.Accept())
 	rule(chainInbound, "", established, nft.LoadIPv6Saddr(nft.R1), nft.Lookup(setGarden6.Name, nft.R1), mayRoute, nft.Accept())
@@ -176,6 +185,9 @@ func skeleton(b *nft.Batch, flags nft.TableFlags, lan string, bit uint32, portal
 	rule(chainOutgoing, "", nft.LoadIPv4Saddr(nft.R1), nft.LookupNot(setLAN4.Name, nft.R1), nft.Drop())
 	rule(chainOutgoing, "", nft.LoadIPv6Saddr(nft.R1), nft.LookupNot(setLAN6.Name, nft.R1), nft.Drop())
 	rule(chainOutgoing, "", live, nft.Accept())
+	// Conntrack gives these no mark, whoever sends them: a payer's connection
+	// must not be reset for a packet that came late.
+	rule(chainOutgoing, "", nft.CTState(nft.StateInvalid), nft.Drop())
 	rule(chainOutgoing, "", nft.LoadIPv4Daddr(nft.R1), nft.Lookup(setGarden4.Name, nft.R1), class(majorUp), nft.Accept())
 	rule(chainOutgoing, "", nft.LoadIPv6Daddr(nft.R1), nft.Lookup(setGarden6.Name, nft.R1), class(majorUp), nft.Accept())
 	rule(chainOutgoing, "", nft.Goto(chainRefuse))

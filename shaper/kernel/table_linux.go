@@ -52,11 +52,11 @@ func (s *Shaper) prepareTable(prefixes []netip.Prefix) error {
 	if s.flags == 0 {
 		s.chooseFlags()
 	}
-	_, ok, err := s.present()
+	ok, err := s.awaitOwner()
 	if err != nil {
 		return err
 	}
-	if !ok || s.adopted && !s.table {
+	if !ok || s.settled && !s.table {
 		return s.rebuild()
 	}
 	var b nft.Batch
@@ -66,18 +66,35 @@ func (s *Shaper) prepareTable(prefixes []netip.Prefix) error {
 			s.table = false
 			return fmt.Errorf("%w: %w", ErrOwned, err)
 		}
-		if !s.adopted {
-			// What an older program left is read before it goes.
-			if err := s.adopt(); err != nil {
-				s.log.Warn("the table found cannot be read", "error", err)
-			}
-		}
 		s.log.Info("the table found is of another form and is made anew", "error", err)
+		s.table = false
+		if !s.settled {
+			return nil // with the first orders, so that nobody is cut off
+		}
 		return s.rebuild()
 	}
 	s.table = true
 	return nil
 }
+
+// awaitOwner says whether the table exists. If another process owns it, that
+// may be one that is just ending: it gets a moment.
+func (s *Shaper) awaitOwner() (ok bool, err error) {
+	for range ownerTries {
+		var info nft.TableInfo
+		info, ok, err = s.present()
+		if err != nil || !ok || info.Port == 0 || info.Port == s.nft.Port() {
+			return ok, err
+		}
+		time.Sleep(ownerWait)
+	}
+	return ok, nil
+}
+
+const (
+	ownerTries = 20
+	ownerWait  = 50 * time.Millisecond
+)
 
 // skeleton writes the table without sessions and garden.
 func (s *Shaper) skeleton(b *nft.Batch) {
