@@ -26,7 +26,7 @@ const (
 	mtu        = 1514
 	burstTime  = 5 * time.Millisecond
 	maxBurst   = 64 << 10
-	queueTime  = 150 * time.Millisecond
+	queueTime  = 300 * time.Millisecond
 	minQueue   = 32 << 10
 	maxQueue   = 512 << 10
 	turnTime   = 400 * time.Millisecond

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os"
 	"slices"
+	"sort"
 	"strings"
 	"time"
 
@@ -188,11 +189,11 @@ func outermost(all []netip.Prefix) []netip.Prefix {
 			out = append(out, p.Masked())
 		}
 	}
-	slices.SortFunc(out, func(a, b netip.Prefix) int {
-		if c := a.Addr().Compare(b.Addr()); c != 0 {
-			return c
+	sort.Slice(out, func(i, j int) bool {
+		if c := out[i].Addr().Compare(out[j].Addr()); c != 0 {
+			return c < 0
 		}
-		return a.Bits() - b.Bits()
+		return out[i].Bits() < out[j].Bits()
 	})
 	kept := out[:0]
 	for _, p := range out {
@@ -320,6 +321,6 @@ func (s *Shaper) sessionList() []*session {
 	for _, x := range s.sessions {
 		list = append(list, x)
 	}
-	slices.SortFunc(list, func(a, b *session) int { return int(a.minor) - int(b.minor) })
+	sort.Slice(list, func(i, j int) bool { return list[i].minor < list[j].minor })
 	return list
 }

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"slices"
+	"sort"
 	"sync"
 	"time"
 
@@ -327,7 +328,7 @@ func (s *Shaper) Usage(ctx context.Context) ([]zonegate.Usage, error) {
 	for _, x := range s.sessions {
 		usage = append(usage, x.usage())
 	}
-	slices.SortFunc(usage, func(a, b zonegate.Usage) int { return int(int64(a.Session) - int64(b.Session)) })
+	sort.Slice(usage, func(i, j int) bool { return usage[i].Session < usage[j].Session })
 	return usage, err
 }
 

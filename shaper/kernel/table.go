@@ -174,6 +174,9 @@ func skeleton(b *nft.Batch, flags nft.TableFlags, lan string, bit uint32, portal
 		rule(chainStranger, "", portIs(p, 53), nft.LimitPackets(askRate*50, askBurst*50, true), nft.Drop())
 	}
 
+	// The walled garden is the garden on every port.
+	rule(chainPortal, "", nft.LoadIPv4Daddr(nft.R1), nft.Lookup(setGarden4.Name, nft.R1), nft.Accept())
+	rule(chainPortal, "", nft.LoadIPv6Daddr(nft.R1), nft.Lookup(setGarden6.Name, nft.R1), nft.Accept())
 	rule(chainPortal, "", nft.IIFName(lan), stranger, nft.TCPDport(80), nft.Redirect(portal))
 	rule(chainPortal, "", nft.IIFName(lan), stranger, nft.UDPDport(53), nft.Redirect(dns))
 	rule(chainPortal, "", nft.IIFName(lan), stranger, nft.TCPDport(53), nft.Redirect(dns))
