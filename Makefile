@@ -53,7 +53,7 @@ kernel: build/runtests ## tests against the running kernel, in network namespace
 	@CGO_ENABLED=1 build/runtests -name kernel -- -race -count=1 -p 1 $(if $(SUDO),-exec '$(SUDO)') \
 		$$(go list ./... | grep -E '$(ROOTED)')
 
-cross: build/runtests ## build for every router, compile all tests for it, run some as mips and arm
+cross: build/runtests ## build for every router, compile the tests for it, run some as mips and arm
 	@scripts/cross.sh
 
 size: ## size of the router's binary by package; fails above the ceiling

@@ -99,6 +99,8 @@ func TestRulesCanFail(t *testing.T) {
 		{"a machine's path", checkText("a.go", []byte(`dir := "/wo`+`rk/main"`)), "a.go:1"},
 		{"a word that ends alike", checkText("a.go", []byte("x\nnet/netwo"+"rk/a and home"+"work/b")), ""},
 		{"a registry", checkText("a.md", []byte("x\nhttps://pro"+"xy.golang.org")), "a.md:2"},
+		{"a mirror", checkText("a.md", []byte("http://de"+"b.deb"+"ian.org/x")), "a.md:1"},
+		{"a host that is no mirror", checkText("a.go", []byte("network-test.deb"+"ian.org")), ""},
 		{"binary", checkText("a.bin", []byte("\x00 /wo"+"rk/main")), ""},
 	}
 	for _, tt := range tests {
