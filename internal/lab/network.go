@@ -136,6 +136,13 @@ func prepareHost(name string) error {
 		); err != nil {
 			return err
 		}
+		// As on a router, where bridged frames do not pass the IP firewall too.
+		for _, key := range []string{"iptables", "ip6tables", "arptables"} {
+			err := sysctl("net/bridge/bridge-nf-call-"+key, "0")
+			if err != nil && !errors.Is(err, os.ErrNotExist) {
+				return err
+			}
+		}
 	}
 	lo, err := netlink.LinkByName("lo")
 	if err != nil {
