@@ -133,6 +133,11 @@ func skeleton(b *nft.Batch, flags nft.TableFlags, lan string, bit uint32, portal
 	mark := nft.CT(nft.CTKeyMark, nft.R1)
 	live := nft.Seq(mark, nft.Lookup(setLive.Name, nft.R1))
 	stranger := nft.CTMarkIs(0)
+	routed := nft.Seq(
+		nft.Meta(nft.MetaMark, nft.R1),
+		nft.Bitwise(nft.R1, nft.R1, nft.Host32(bit), nft.Host32(0)),
+		nft.Cmp(nft.Neq, nft.R1, nft.Host32(0)),
+	)
 	mayRoute := nft.Seq(
 		nft.Meta(nft.MetaMark, nft.R1),
 		nft.Bitwise(nft.R1, nft.R1, nft.Host32(^bit), nft.Host32(bit)),
@@ -165,7 +170,7 @@ func skeleton(b *nft.Batch, flags nft.TableFlags, lan string, bit uint32, portal
 	rule(chainInbound, "", live, mayRoute, nft.Accept())
 	rule(chainInbound, "", established, nft.LoadIPv4Saddr(nft.R1), nft.Lookup(setGarden4.Name, nft.R1), mayRoute, nft.Accept())
 	rule(chainInbound, "", established, nft.LoadIPv6Saddr(nft.R1), nft.Lookup(setGarden6.Name, nft.R1), mayRoute, nft.Accept())
-	rule(chainInbound, "", related, mayRoute)
+	rule(chainInbound, "", stranger, related, mayRoute)
 
 	// A stranger may ask for names, at a bounded rate.
 	for _, p := range []uint8{nft.UDP, nft.TCP} {
@@ -187,7 +192,9 @@ func skeleton(b *nft.Batch, flags nft.TableFlags, lan string, bit uint32, portal
 	rule(chainOutgoing, "customers do not reach each other", nft.OIFName(lan), nft.Goto(chainRefuse))
 	rule(chainOutgoing, "", nft.LoadIPv4Saddr(nft.R1), nft.LookupNot(setLAN4.Name, nft.R1), nft.Drop())
 	rule(chainOutgoing, "", nft.LoadIPv6Saddr(nft.R1), nft.LookupNot(setLAN6.Name, nft.R1), nft.Drop())
-	rule(chainOutgoing, "", live, nft.Accept())
+	// This very packet got its mark from the device map, whose elements come
+	// and go with those of the live set: asking that too would only cost.
+	rule(chainOutgoing, "", nft.CTMarkIsNot(0), nft.Accept())
 	// Conntrack gives these no mark, whoever sends them: a payer's connection
 	// must not be reset for a packet that came late.
 	rule(chainOutgoing, "", nft.CTState(nft.StateInvalid), nft.Drop())
@@ -195,8 +202,9 @@ func skeleton(b *nft.Batch, flags nft.TableFlags, lan string, bit uint32, portal
 	rule(chainOutgoing, "", nft.LoadIPv6Daddr(nft.R1), nft.Lookup(setGarden6.Name, nft.R1), class(majorUp), nft.Accept())
 	rule(chainOutgoing, "", nft.Goto(chainRefuse))
 
-	rule(chainIncoming, "", live, nft.Accept())
-	// Not for a session that ended: its class would count it.
+	// A marked packet that may be routed was found live a moment ago. Not so
+	// for a session that ended: its class would count it.
+	rule(chainIncoming, "", nft.CTMarkIsNot(0), routed, nft.Accept())
 	rule(chainIncoming, "", nft.CTMarkIsNot(0), nft.Drop())
 	rule(chainIncoming, "", established, nft.LoadIPv4Saddr(nft.R1), nft.Lookup(setGarden4.Name, nft.R1), class(majorDown), nft.Accept())
 	rule(chainIncoming, "", established, nft.LoadIPv6Saddr(nft.R1), nft.Lookup(setGarden6.Name, nft.R1), class(majorDown), nft.Accept())
