@@ -11,6 +11,12 @@ if [ -n "$unformatted" ]; then
 	exit 1
 fi
 
+echo "lint: go.mod"
+if ! go mod tidy -diff; then
+	echo >&2 "lint: go.mod does not say what is imported: run go mod tidy and commit it"
+	exit 1
+fi
+
 echo "lint: go vet"
 go vet ./...
 
