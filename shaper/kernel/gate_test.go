@@ -95,6 +95,7 @@ func TestStranger(t *testing.T) {
 	t.Parallel()
 	z := newZone(t, 2)
 	z.serve(7000)
+	z.serve(443)
 	e := z.start(z.config())
 	e.apply(order(1, z.phones[1], 10))
 	p := z.phones[0]
@@ -189,8 +190,11 @@ func TestStranger(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, host := range []string{garden4, garden6} {
-		if !p.echo(host, 10) {
+		if !p.echoAt(host, 443, 10) {
 			t.Errorf("the stranger does not reach %s in the garden", host)
+		}
+		if p.echo(host, 2) {
+			t.Errorf("the garden at %s is open on every port", host)
 		}
 	}
 	z.gw.sh("nft flush set inet zonegate garden4 || true; nft flush set inet zonegate garden6 || true")
@@ -215,7 +219,7 @@ func TestStranger(t *testing.T) {
 func TestGardenTimesOut(t *testing.T) {
 	t.Parallel()
 	z := newZone(t, 1)
-	z.serve(7000)
+	z.serve(443)
 	c := z.config()
 	c.Shared = true
 	s := z.open(c)
@@ -227,14 +231,14 @@ func TestGardenTimesOut(t *testing.T) {
 	}
 	s.Close()
 	p := z.phones[0]
-	if !p.echo(garden4, 10) {
+	if !p.echoAt(garden4, 443, 10) {
 		t.Error("the garden is not reached")
 	}
-	if p.echo(garden6, 2) {
+	if p.echoAt(garden6, 443, 2) {
 		t.Error("an address that was not allowed is reached")
 	}
 	time.Sleep(2100 * time.Millisecond)
-	if p.echo(garden4, 3) {
+	if p.echoAt(garden4, 443, 3) {
 		t.Error("the garden is reached after its time")
 	}
 }

@@ -158,10 +158,17 @@ func skeleton(b *nft.Batch, flags nft.TableFlags, lan string, bit uint32, portal
 	// charged to it; phones have no need to send any.
 	rule(chainIdentify, "", nft.NotIIFName(lan), nft.Goto(chainInbound))
 	rule(chainIdentify, "", mayRoute)
+	// Questions come to port 53, where they are limited, and are led to the
+	// forwarder's port only after this.
+	rule(chainIdentify, "", portIs(nft.UDP, dns), nft.Drop())
+	rule(chainIdentify, "", portIs(nft.TCP, dns), nft.Drop())
 	rule(chainIdentify, "", nft.L4Proto(nft.ICMP), related, nft.Drop())
 	rule(chainIdentify, "", nft.L4Proto(nft.ICMPv6), related, nft.Drop())
 	rule(chainIdentify, "", nft.LoadEtherSaddr(nft.R1), nft.Map(setDevice.Name, nft.R1, nft.R1),
 		nft.SetCT(nft.CTKeyMark, nft.R1), nft.Accept())
+	// A flow of a payer is not a stranger's: whoever sends in it from another
+	// device would cut it off, with one packet.
+	rule(chainIdentify, "", live, nft.Drop())
 	rule(chainIdentify, "", nft.SetCTMark(0))
 	rule(chainIdentify, "", nft.Goto(chainStranger))
 
@@ -179,9 +186,8 @@ func skeleton(b *nft.Batch, flags nft.TableFlags, lan string, bit uint32, portal
 		rule(chainStranger, "", portIs(p, 53), nft.LimitPackets(askRate*50, askBurst*50, true), nft.Drop())
 	}
 
-	// The walled garden is the garden on every port.
-	rule(chainPortal, "", nft.LoadIPv4Daddr(nft.R1), nft.Lookup(setGarden4.Name, nft.R1), nft.Accept())
-	rule(chainPortal, "", nft.LoadIPv6Daddr(nft.R1), nft.Lookup(setGarden6.Name, nft.R1), nft.Accept())
+	rule(chainPortal, "", portIs(nft.TCP, 80), nft.LoadIPv4Daddr(nft.R1), nft.Lookup(setGarden4.Name, nft.R1), nft.Accept())
+	rule(chainPortal, "", portIs(nft.TCP, 80), nft.LoadIPv6Daddr(nft.R1), nft.Lookup(setGarden6.Name, nft.R1), nft.Accept())
 	rule(chainPortal, "", nft.IIFName(lan), stranger, nft.TCPDport(80), nft.Redirect(portal))
 	rule(chainPortal, "", nft.IIFName(lan), stranger, nft.UDPDport(53), nft.Redirect(dns))
 	rule(chainPortal, "", nft.IIFName(lan), stranger, nft.TCPDport(53), nft.Redirect(dns))
@@ -198,8 +204,11 @@ func skeleton(b *nft.Batch, flags nft.TableFlags, lan string, bit uint32, portal
 	// Conntrack gives these no mark, whoever sends them: a payer's connection
 	// must not be reset for a packet that came late.
 	rule(chainOutgoing, "", nft.CTState(nft.StateInvalid), nft.Drop())
-	rule(chainOutgoing, "", nft.LoadIPv4Daddr(nft.R1), nft.Lookup(setGarden4.Name, nft.R1), class(majorUp), nft.Accept())
-	rule(chainOutgoing, "", nft.LoadIPv6Daddr(nft.R1), nft.Lookup(setGarden6.Name, nft.R1), class(majorUp), nft.Accept())
+	// The web alone: behind an address of the garden may be a proxy.
+	for _, web := range []nft.Expr{portIs(nft.TCP, 80), portIs(nft.TCP, 443), portIs(nft.UDP, 443)} {
+		rule(chainOutgoing, "", web, nft.LoadIPv4Daddr(nft.R1), nft.Lookup(setGarden4.Name, nft.R1), class(majorUp), nft.Accept())
+		rule(chainOutgoing, "", web, nft.LoadIPv6Daddr(nft.R1), nft.Lookup(setGarden6.Name, nft.R1), class(majorUp), nft.Accept())
+	}
 	rule(chainOutgoing, "", nft.Goto(chainRefuse))
 
 	// A marked packet that may be routed was found live a moment ago. Not so

@@ -47,7 +47,7 @@ func newSpace(t testing.TB, what string) *space {
 	})
 	s := &space{t, name, h}
 	s.do(func() {
-		run(t, "sh", "-ec", "ip link set lo up; for i in all default; do echo 0 >/proc/sys/net/ipv6/conf/$i/accept_dad; done")
+		run(t, "sh", "-ec", "ip link set lo up; for i in all default; do echo 0 >/proc/sys/net/ipv6/conf/$i/accept_dad; done; echo reno >/proc/sys/net/ipv4/tcp_congestion_control")
 	})
 	return s
 }
@@ -391,9 +391,11 @@ func (s *space) dial(network, host string, port int) (net.Conn, error) {
 }
 
 // echo says whether a UDP packet is answered, trying for a while.
-func (s *space) echo(host string, tries int) bool {
+func (s *space) echo(host string, tries int) bool { return s.echoAt(host, 7000, tries) }
+
+func (s *space) echoAt(host string, port, tries int) bool {
 	s.t.Helper()
-	c, err := s.dial("udp", host, 7000)
+	c, err := s.dial("udp", host, port)
 	if err != nil {
 		return false
 	}
