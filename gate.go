@@ -59,6 +59,7 @@ type Gate struct {
 	opts     Options
 	log      *slog.Logger
 	guesses  *guessLimiter
+	switches switchLimiter
 
 	requests chan *request
 	stopped  chan struct{}
@@ -113,6 +114,7 @@ func NewGate(state *State, j Journal, a Archive, e Enforcer, c Clock, o Options)
 	return &Gate{
 		journal: j, archive: a, enforcer: e, clock: c, opts: o, log: o.Logger,
 		guesses:  newGuessLimiter(o.Guessing),
+		switches: switchLimiter{owed: map[MAC]time.Duration{}},
 		requests: make(chan *request, 256),
 		stopped:  make(chan struct{}),
 		state:    state, bootBefore: state.meta.Clock.Last.Boot,

@@ -279,13 +279,20 @@ func TestGuessingStopsTheDeviceAndSlowsStrangers(t *testing.T) {
 		t.Fatalf("the sixth: %v", err)
 	}
 	delay, err := b.gate.guesses.admit(phone2, b.clock.Now().Mono)
-	if err != nil || delay <= 0 || delay > 5*time.Second {
-		t.Fatalf("a stranger waits %v, %v", delay, err)
+	b.gate.guesses.checked(phone2)
+	if err != nil || delay <= 0 || delay > time.Second {
+		t.Fatalf("a newcomer waits %v, %v", delay, err)
 	}
+	b.gate.guesses.wrong(phone3, b.clock.Now().Mono)
+	if worse, _ := b.gate.guesses.admit(phone3, b.clock.Now().Mono); worse <= delay || worse > 5*time.Second {
+		t.Errorf("a guesser waits %v, a newcomer %v", worse, delay)
+	}
+	b.gate.guesses.checked(phone3)
 	b.pass(10 * time.Minute)
 	if delay, _ := b.gate.guesses.admit(phone2, b.clock.Now().Mono); delay != 0 {
 		t.Errorf("a stranger still waits %v", delay)
 	}
+	b.gate.guesses.checked(phone2)
 	b.redeem(good, phone1)
 }
 
@@ -555,5 +562,41 @@ func TestSilentDataPathCutsNobody(t *testing.T) {
 	for b.gate.Standing(phone1).Grant.OctetsLeft != 7e6 {
 		b.pass(retryAfter)
 		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+func TestGuessesAtTheSameTimeAllCount(t *testing.T) {
+	l := newGuessLimiter(Guessing{})
+	for i := range 5 {
+		if _, err := l.admit(phone1, time.Hour); err != nil {
+			t.Fatalf("guess %d: %v", i, err)
+		}
+	}
+	if _, err := l.admit(phone1, time.Hour); !errors.Is(err, ErrTooManyCodes) {
+		t.Errorf("the sixth at the same time: %v", err)
+	}
+	l.checked(phone1)
+	if _, err := l.admit(phone1, time.Hour); err != nil {
+		t.Errorf("after one was right: %v", err)
+	}
+}
+
+func TestGoingOnAndOffIsPaced(t *testing.T) {
+	b := newBench(t, quick)
+	b.redeem(b.sell("hour"), phone1)
+	n := 0
+	var err error
+	for ; err == nil && n < 100; n++ {
+		if err = b.gate.Logout(t.Context(), phone1); err == nil {
+			_, err = b.gate.Authorize(t.Context(), phone1)
+		}
+	}
+	var retry *RetryError
+	if !errors.As(err, &retry) || !errors.Is(err, ErrTooOften) || n != 4 {
+		t.Fatalf("after %d rounds: %v", n, err)
+	}
+	b.pass(retry.After)
+	if err := b.gate.Logout(t.Context(), phone1); err != nil {
+		t.Errorf("after the time: %v", err)
 	}
 }

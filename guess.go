@@ -15,8 +15,9 @@ type Guessing struct {
 	PerDevice int
 	Window    time.Duration
 	// ZoneRate is how many wrong codes a minute the whole zone may type before
-	// strangers are slowed, each by up to MaxDelay. Customers with something
-	// bought never wait. Defaults 60 and 5 s.
+	// strangers are slowed: a device that has typed a wrong code by up to
+	// MaxDelay, another by a fifth of that. Customers with something bought
+	// never wait. Defaults 60 and 5 s.
 	ZoneRate int
 	MaxDelay time.Duration
 }
@@ -48,6 +49,9 @@ type guessLimiter struct {
 	mu      sync.Mutex
 	devices map[MAC][]time.Duration
 	order   []MAC
+	// checking counts the codes of a device that are being looked at: each may
+	// be wrong.
+	checking map[MAC]int
 	// level is a leaky bucket of the zone's wrong codes.
 	level float64
 	last  time.Duration
@@ -66,24 +70,40 @@ func newGuessLimiter(g Guessing) *guessLimiter {
 	if g.MaxDelay == 0 {
 		g.MaxDelay = 5 * time.Second
 	}
-	return &guessLimiter{Guessing: g, devices: map[MAC][]time.Duration{}}
+	return &guessLimiter{Guessing: g, devices: map[MAC][]time.Duration{}, checking: map[MAC]int{}}
 }
 
 // admit refuses a device that has guessed too often, and returns how long a
-// stranger has to wait.
+// stranger has to wait. Each admission ends with checked.
 func (l *guessLimiter) admit(d MAC, now time.Duration) (time.Duration, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	recent := l.recent(d, now)
-	if len(recent) >= l.PerDevice {
-		return 0, &RetryError{ErrTooManyCodes, recent[len(recent)-l.PerDevice] + l.Window - now}
+	if n := len(recent); n >= l.PerDevice {
+		return 0, &RetryError{ErrTooManyCodes, recent[n-l.PerDevice] + l.Window - now}
+	} else if n+l.checking[d] >= l.PerDevice {
+		return 0, &RetryError{ErrTooManyCodes, time.Second}
 	}
+	l.checking[d]++
 	l.drain(now)
 	over := l.level/float64(l.ZoneRate) - 1
 	if over <= 0 {
 		return 0, nil
 	}
-	return min(l.MaxDelay, time.Duration(over*float64(l.MaxDelay))), nil
+	most := l.MaxDelay
+	if len(recent) == 0 {
+		most /= 5
+	}
+	return min(most, time.Duration(over*float64(most))), nil
+}
+
+// checked ends an admission.
+func (l *guessLimiter) checked(d MAC) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.checking[d]--; l.checking[d] <= 0 {
+		delete(l.checking, d)
+	}
 }
 
 // wrong counts a wrong code.
@@ -117,6 +137,40 @@ func (l *guessLimiter) drain(now time.Duration) {
 		l.level = max(0, l.level-float64(l.ZoneRate)*(now-l.last).Minutes())
 	}
 	l.last = now
+}
+
+// ErrTooOften is returned, inside a RetryError, to a device that goes on- and
+// offline again and again: each time costs a write to flash.
+var ErrTooOften = errors.New("the device went on- and offline too often")
+
+const (
+	switchBurst = 6
+	switchEvery = 10 * time.Second
+)
+
+// A switchLimiter paces how often devices go on- and offline by themselves.
+type switchLimiter struct {
+	mu sync.Mutex
+	// owed is when a device has paid for all its switches, switchEvery each.
+	owed map[MAC]time.Duration
+}
+
+func (l *switchLimiter) admit(d MAC, now time.Duration) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.owed) >= maxGuessers {
+		for m, until := range l.owed {
+			if until <= now {
+				delete(l.owed, m)
+			}
+		}
+	}
+	until := max(l.owed[d], now) + switchEvery
+	if after := until - now - switchBurst*switchEvery; after > 0 {
+		return &RetryError{ErrTooOften, after}
+	}
+	l.owed[d] = until
+	return nil
 }
 
 // wait sleeps unless the context ends first.

@@ -32,6 +32,7 @@ func (g *Gate) Redeem(ctx context.Context, r Redemption) (Standing, error) {
 	if err != nil {
 		return Standing{}, err
 	}
+	defer g.guesses.checked(r.Device)
 	if delay > 0 && !g.isCustomer(r.Device) {
 		if err := wait(ctx, delay); err != nil {
 			return Standing{}, err
@@ -216,6 +217,12 @@ func (t *tx) stopSession(x Session) error {
 // Authorize puts a device online that still has something bought. It is what
 // the continue button of the portal does.
 func (g *Gate) Authorize(ctx context.Context, d MAC) (Standing, error) {
+	if st := g.Standing(d); st.Online {
+		return st, nil
+	}
+	if err := g.switches.admit(d, g.clock.Now().Mono); err != nil {
+		return Standing{}, err
+	}
 	if err := g.do(ctx, true, func(t *tx) error { return t.connect(d) }); err != nil {
 		return Standing{}, err
 	}
@@ -224,6 +231,12 @@ func (g *Gate) Authorize(ctx context.Context, d MAC) (Standing, error) {
 
 // Logout takes a device offline. Its grants stay; calendar time goes on.
 func (g *Gate) Logout(ctx context.Context, d MAC) error {
+	if !g.Standing(d).Online {
+		return nil
+	}
+	if err := g.switches.admit(d, g.clock.Now().Mono); err != nil {
+		return err
+	}
 	return g.do(ctx, true, func(t *tx) error { return t.disconnect(d, 0) })
 }
 

@@ -46,6 +46,7 @@ var refusals = []refusal{
 	{zonegate.ErrRevokedCode, "revoked", http.StatusGone, web.TextRevoked, web.TextRevokedNext, 0},
 	{zonegate.ErrOtherDevice, "other_device", http.StatusConflict, web.TextOtherDevice, web.TextOtherDeviceNext, 0},
 	{zonegate.ErrTooManyCodes, "too_many", http.StatusTooManyRequests, web.TextTooMany, web.TextWaitNext, time.Minute},
+	{zonegate.ErrTooOften, "too_often", http.StatusTooManyRequests, web.TextTooOften, web.TextWaitNext, 10 * time.Second},
 	{zonegate.ErrMovedRecently, "moved_recently", http.StatusTooManyRequests, web.TextMovedRecently, web.TextWaitNext, time.Minute},
 	{zonegate.ErrNotDurable, "not_durable", http.StatusServiceUnavailable, web.TextNotDurable, web.TextNotDurableNext, time.Minute},
 	{zonegate.ErrStopped, "stopped", http.StatusServiceUnavailable, web.TextStopped, web.TextTryAgainNext, 10 * time.Second},

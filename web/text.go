@@ -117,6 +117,7 @@ const (
 	TextOtherDevice
 	TextOtherDeviceNext
 	TextTooMany
+	TextTooOften
 	TextMovedRecently
 	TextWaitNext
 	TextNotDurable
@@ -257,6 +258,7 @@ var texts = [textCount][languages]string{
 		"Do you want to use it here? The other phone will be disconnected.",
 	},
 	TextTooMany:       {"Trop de codes faux.", "Too many wrong codes."},
+	TextTooOften:      {"Connexion et déconnexion trop souvent.", "Connected and disconnected too often."},
 	TextMovedRecently: {"Ce forfait vient de changer de téléphone.", "This plan has just changed phones."},
 	TextWaitNext:      {"Attendez %s, puis essayez encore.", "Wait %s, then try again."},
 	TextNotDurable: {
