@@ -26,11 +26,11 @@ const (
 	mtu        = 1514
 	burstTime  = 5 * time.Millisecond
 	maxBurst   = 64 << 10
-	queueTime  = 300 * time.Millisecond
+	queueTime  = 150 * time.Millisecond
 	minQueue   = 32 << 10
 	maxQueue   = 512 << 10
-	turnTime   = 400 * time.Millisecond
-	maxQuantum = 4 << 20
+	turnTime   = 50 * time.Millisecond
+	maxQuantum = 1 << 20
 )
 
 // A Class holds the parameters of one rate class, in the units of Linux HTB
@@ -127,9 +127,8 @@ func queue(bits uint64) uint32 {
 	return uint32(min(max(bytesIn(bits, queueTime), minQueue), maxQueue))
 }
 
-// quantum is long enough for the largest packet that a kernel hands on in one
-// piece (64 KB) from about 1.3 Mbit/s on: with less, every turn is one such
-// packet and the shares are equal.
+// quantum is short: a queue that runs empty in the middle of its turn loses
+// the rest of it, and with it its share.
 func quantum(cir uint64) uint32 {
 	return uint32(min(max(bytesIn(cir, turnTime), mtu), maxQuantum))
 }

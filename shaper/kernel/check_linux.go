@@ -104,7 +104,7 @@ func probeQdiscs() (htb, fair, known bool) {
 		var root, leaf requests
 		root.addRoot(lo, majorDown, localMinor)
 		root.setClass(lo, majorDown, rootMinor, 0, class, classAdd)
-		leaf.addLeaf(lo, majorDown, rootMinor, leafFQCoDel, class)
+		leaf.addLeaf(lo, 1500, majorDown, rootMinor, leafFQCoDel, class)
 		known = true
 		htb = try(&root)
 		fair = htb && try(&leaf)

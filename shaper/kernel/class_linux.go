@@ -65,7 +65,7 @@ func (s *Shaper) classRequests(r *requests, l *link, x *session, how uint16, inn
 	}
 	r.setClass(l.index, l.major, x.minor, x.parent, c, how)
 	if how != classChange {
-		r.addLeaf(l.index, l.major, x.minor, s.leaf, c)
+		r.addLeaf(l.index, l.mtu, l.major, x.minor, s.leaf, c)
 	}
 }
 
@@ -234,7 +234,7 @@ func (s *Shaper) purge(g *grant) error {
 		var r requests
 		for _, x := range g.sessions {
 			r.delQdisc(l.index, 0, uint32(l.major)<<16|uint32(x.minor))
-			r.addLeaf(l.index, l.major, x.minor, s.leaf, s.classOf(g, l))
+			r.addLeaf(l.index, l.mtu, l.major, x.minor, s.leaf, s.classOf(g, l))
 		}
 		errs = append(errs, s.tell(l, &r))
 	}

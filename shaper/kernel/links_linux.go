@@ -24,6 +24,7 @@ type link struct {
 	at    int // index in session.sent: 0 is the LAN
 
 	index  int    // 0: there is no such device now
+	mtu    int
 	header uint64 // bytes of link header that classes count
 	ready  bool   // our HTB is its root, with all classes
 }
@@ -47,6 +48,7 @@ func (l *link) look(h *netlink.Handle) (changed bool, err error) {
 		changed = l.index != 0
 		l.index, l.ready = a.Index, false
 	}
+	l.mtu = a.MTU
 	// Point-to-point devices (PPP, tun, modems) have no header when the qdisc
 	// sees a packet.
 	l.header = 0
@@ -147,10 +149,10 @@ func (s *Shaper) baseClasses(l *link) error {
 		return err
 	}
 	// A leaf that replaces an old one also tells which kinds this kernel has.
-	for _, kind := range []leafKind{s.leaf, leafBFIFO} {
+	for kind := s.leaf; kind <= leafBFIFO; kind++ {
 		var r requests
-		r.addLeaf(l.index, l.major, localMinor, kind, local)
-		r.addLeaf(l.index, l.major, gardenMinor, kind, garden)
+		r.addLeaf(l.index, l.mtu, l.major, localMinor, kind, local)
+		r.addLeaf(l.index, l.mtu, l.major, gardenMinor, kind, garden)
 		errs, err := s.tc.do(&r, nil)
 		if err = first(errs, err); !errors.Is(err, unix.ENOENT) {
 			s.leaf = kind

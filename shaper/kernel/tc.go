@@ -34,6 +34,12 @@ const (
 	htbRate64 = 6
 	htbCeil64 = 7
 
+	tbfParms  = 1
+	tbfRate64 = 4
+	tbfBurst  = 6
+	// tbfRate is so many bytes per second that a packet takes no time.
+	tbfRate = 1e14
+
 	linkEthernet = 1 // TC_LINKLAYER_ETHERNET: times come from the rate, without tables
 
 	tcMsgLen  = 20
@@ -141,12 +147,13 @@ type leafKind int
 
 const (
 	leafFQCoDel leafKind = iota // fair queueing with few flows
-	leafBFIFO                   // first in, first out, bounded in bytes
+	leafTBF                     // first in, first out, and merged packets taken apart
+	leafBFIFO                   // first in, first out
 )
 
 // addLeaf puts a queue below a class. One of the same kind that is there gets
 // the parameters and keeps its packets.
-func (r *requests) addLeaf(ifindex int, major, minor uint16, kind leafKind, c shaper.Class) {
+func (r *requests) addLeaf(ifindex, mtu int, major, minor uint16, kind leafKind, c shaper.Class) {
 	r.tc(rtmNewQdisc, flagCreate|flagReplace, ifindex, 0, uint32(major)<<16|uint32(minor))
 	switch kind {
 	case leafFQCoDel:
@@ -161,6 +168,21 @@ func (r *requests) addLeaf(ifindex int, major, minor uint16, kind leafKind, c sh
 		r.attr32(3, 100_000)                  // interval, µs
 		r.attr32(6, 1514)                     // quantum
 		r.attr32(4, 1)                        // ECN
+		r.unnest(o)
+	case leafTBF:
+		// A token bucket whose tokens never run out, for the one thing that it
+		// does besides: it takes merged packets apart. At a low rate one of
+		// 64 KB is a second's worth, which spoils rates and shares.
+		r.attrString(tcaKind, "tbf")
+		o := r.nest(tcaOptions)
+		opt := []byte{0, linkEthernet, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff}
+		opt = append(opt, make([]byte, 12)...) // no peak rate
+		for _, v := range []uint32{c.Queue, 0, 0} { // limit, buffer, mtu
+			opt = binary.NativeEndian.AppendUint32(opt, v)
+		}
+		r.attr(tbfParms, opt)
+		r.attr(tbfRate64, binary.NativeEndian.AppendUint64(nil, tbfRate))
+		r.attr32(tbfBurst, uint32(max(mtu+100, 2*1514)))
 		r.unnest(o)
 	case leafBFIFO:
 		r.attrString(tcaKind, "bfifo")

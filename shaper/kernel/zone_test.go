@@ -47,7 +47,7 @@ func newSpace(t testing.TB, what string) *space {
 	})
 	s := &space{t, name, h}
 	s.do(func() {
-		run(t, "sh", "-ec", "ip link set lo up; for i in all default; do echo 0 >/proc/sys/net/ipv6/conf/$i/accept_dad; done; echo reno >/proc/sys/net/ipv4/tcp_congestion_control")
+		run(t, "sh", "-ec", "ip link set lo up; for i in all default; do echo 0 >/proc/sys/net/ipv6/conf/$i/accept_dad; done")
 	})
 	return s
 }
