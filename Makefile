@@ -27,8 +27,11 @@ ROOTED := ^zonegate/(cmd|internal/lab|shaper/kernel)(/|$$)
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
 
-deps: ## install the Debian packages that tests and lab need, if missing
+deps: ## install the Debian packages that the lab needs, if missing
 	@scripts/deps.sh
+
+testdeps: ## the same for the tests: browser, emulators, compiler
+	@scripts/deps.sh test
 
 build: ## build every program for this machine into build/
 	@for d in cmd/*/; do p=$$(basename $$d); echo "building build/$$p"; \
@@ -42,7 +45,7 @@ bench: deps build ## measure the data path, the store and the portal in the lab
 
 test: ## everything that must pass: lint, unit, kernel, cross, size (installs what it needs)
 	@rm -f build/test-totals
-	@$(MAKE) --no-print-directory deps lint unit kernel cross size
+	@$(MAKE) --no-print-directory testdeps lint unit kernel cross size
 	@scripts/totals.sh
 
 unit: build/runtests ## tests that need no root, twice, shuffled, with the race detector
@@ -78,4 +81,4 @@ clean: ## remove build/
 build/runtests: scripts/runtests/main.go
 	@go build -o $@ ./scripts/runtests
 
-.PHONY: help deps build lab bench test unit kernel cross size lint generate fuzz vuln clean
+.PHONY: help deps testdeps build lab bench test unit kernel cross size lint generate fuzz vuln clean

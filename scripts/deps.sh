@@ -1,26 +1,34 @@
 #!/bin/sh
-# Installs the Debian packages that the tests and the lab need, only those that are missing.
+# Installs the Debian packages that the lab (or, with the argument test, the tests too) need, only
+# those that are missing.
 # Root, or CI=true, goes ahead; a person at a terminal is asked; anything else gets the command to run.
 set -eu
 
+# What the lab runs; `deps.sh test` adds what only the tests need.
 packages='
 ca-certificates
-conntrack
 curl
 e2fsprogs
 ethtool
-gcc
-git
 iperf3
 iproute2
-libc6-dev
 nftables
 procps
-qemu-user-static
-tcpdump
 util-linux
 '
-# gcc and libc6-dev serve the race detector alone; zonegate itself is built without cgo.
+if [ "${1:-}" = test ]; then
+	# gcc and libc6-dev serve the race detector alone; zonegate itself is built without cgo.
+	packages="$packages
+chromium
+conntrack
+fonts-dejavu-core
+gcc
+git
+libc6-dev
+qemu-user-static
+tcpdump
+"
+fi
 
 if ! command -v go >/dev/null; then
 	echo >&2 "deps: no Go found. Install Go 1.21 or later (it fetches the version that go.mod names) and put it in PATH."
