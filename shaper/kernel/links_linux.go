@@ -23,7 +23,7 @@ type link struct {
 	bits  uint64
 	at    int // index in session.sent: 0 is the LAN
 
-	index  int    // 0: there is no such device now
+	index  int // 0: there is no such device now
 	mtu    int
 	header uint64 // bytes of link header that classes count
 	ready  bool   // our HTB is its root, with all classes

@@ -69,8 +69,7 @@ func (s *Shaper) unlimit(e *edit, edited []*session) {
 	}
 }
 
-// counted takes a reading of a session's counts; a value below zero is not
-// known.
+// counted takes a reading of a session's counts.
 func (x *session) counted(down, up uint64, now time.Time) {
 	if down > x.sent[0] || up > x.sent[1] {
 		x.moved = now

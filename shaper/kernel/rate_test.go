@@ -146,7 +146,8 @@ func TestRates(t *testing.T) {
 		l.stop()
 		t.Logf("up %v: %.3f Mbit/s of %v", up, best, mbit)
 		for i, r := range best {
-			if r < 0.97*mbit[i] || r > 1.03*mbit[i] {
+			// A burst or two more are something at the lowest rate.
+			if r < 0.97*mbit[i] || r > 1.03*mbit[i]+0.02 {
 				t.Errorf("up %v: %.3f Mbit/s at a rate of %v", up, r, mbit[i])
 			}
 		}

@@ -176,7 +176,7 @@ func (r *requests) addLeaf(ifindex, mtu int, major, minor uint16, kind leafKind,
 		r.attrString(tcaKind, "tbf")
 		o := r.nest(tcaOptions)
 		opt := []byte{0, linkEthernet, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff}
-		opt = append(opt, make([]byte, 12)...) // no peak rate
+		opt = append(opt, make([]byte, 12)...)      // no peak rate
 		for _, v := range []uint32{c.Queue, 0, 0} { // limit, buffer, mtu
 			opt = binary.NativeEndian.AppendUint32(opt, v)
 		}
