@@ -125,6 +125,10 @@ func (s *Shaper) detach(x *session) {
 	}
 }
 
+// adoptedEnd is how much the end that is left of an adopted session may differ
+// from its order's.
+const adoptedEnd = time.Second
+
 // attach puts an order into the books.
 func (s *Shaper) attach(o zonegate.Order) (x *session, isNew, rated bool, err error) {
 	if o.Session == 0 {
@@ -161,6 +165,11 @@ func (s *Shaper) attach(o zonegate.Order) (x *session, isNew, rated bool, err er
 		}
 		if !isNew {
 			rated = true // adopted: its classes may have other rates
+			if d := x.placed.until - o.Until; x.placed.until != 0 && o.Until != 0 && -adoptedEnd < d && d < adoptedEnd {
+				// Left alone: older kernels can miss an element for a moment
+				// while it is being replaced.
+				x.placed.until = o.Until
+			}
 			if x.parent != rootMinor {
 				g.minor = x.parent
 			}
