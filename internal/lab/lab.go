@@ -116,7 +116,6 @@ type Lab struct {
 	self    string // the own program, for helpers
 	state   *state
 	spaces  map[string]space
-	stop    context.CancelFunc
 	tasks   sync.WaitGroup
 	gateway *child
 	kids    []*child

@@ -33,7 +33,7 @@ func expr(name string, data func(w *buffer)) Expr {
 	data(&w)
 	w.end(d)
 	w.end(elem)
-	return Expr{b: w.b, err: w.err}
+	return Expr(w)
 }
 
 // A Reg is a register of 16 bytes; [R32] names the 4-byte ones, which overlay
