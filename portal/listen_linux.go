@@ -16,17 +16,89 @@ import (
 
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
+
+	"zonegate"
 )
 
-// Connections are cheap for who opens them and 10 to 20 KB each for us.
 const (
-	maxConns          = 256
-	maxConnsPerClient = 16
+	// devicePoll is how often the LAN interface is looked for.
+	devicePoll = 2 * time.Second
+	// locatePatience bounds the search for the device behind a connection.
+	locatePatience = time.Second
 )
+
+// errDevice ends a round of serving because the LAN interface went away or was
+// made anew. Sockets stay bound to the old one.
+var errDevice = errors.New("the interface has changed")
 
 // Run serves until the context is done, then gives requests a moment to end.
+// Where Device is missing, it waits for it.
 func (s *Server) Run(ctx context.Context) error {
-	room := newRoom(maxConns, maxConnsPerClient)
+	for waiting := false; ; {
+		err := s.serve(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case errors.Is(err, errDevice):
+			s.logger().Info("the portal listens anew because its interface has changed", "interface", s.Device)
+			waiting = false
+			continue
+		case !missingDevice(err):
+			return err
+		case !waiting:
+			waiting = true
+			s.logger().Warn("the portal waits for its interface", "interface", s.Device)
+		}
+		if !sleep(ctx, devicePoll) {
+			return nil
+		}
+	}
+}
+
+func sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.C:
+		return true
+	}
+}
+
+// missingDevice reports whether an interface does not exist (yet).
+func missingDevice(err error) bool {
+	var op *net.OpError
+	return errors.Is(err, unix.ENODEV) ||
+		errors.As(err, &op) && op.Op == "route" // what net.InterfaceByName returns
+}
+
+// watchDevice returns errDevice when Device is no longer the interface with an
+// index.
+func (s *Server) watchDevice(ctx context.Context, index int) error {
+	for sleep(ctx, devicePoll) {
+		if now, err := net.InterfaceByName(s.Device); err != nil || now.Index != index {
+			return errDevice
+		}
+	}
+	return nil
+}
+
+// serve serves until the context is done or Device changes.
+func (s *Server) serve(ctx context.Context) error {
+	index := 0
+	if s.Device != "" {
+		dev, err := net.InterfaceByName(s.Device)
+		if err != nil {
+			return fmt.Errorf("looking for the portal's interface %s: %w", s.Device, err)
+		}
+		index = dev.Index
+	}
+	room := newRoom(maxConns, maxConnsPerClient, func(a netip.Addr) (zonegate.MAC, error) {
+		ctx, cancel := context.WithTimeout(ctx, locatePatience)
+		defer cancel()
+		return s.Locator.Locate(ctx, a)
+	})
 	var listeners []net.Listener
 	closeAll := func() {
 		for _, l := range listeners {
@@ -35,7 +107,7 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 	listen := func(port uint16, config *tls.Config) error {
 		for _, addr := range s.Addrs {
-			l, err := listen(ctx, netip.AddrPortFrom(addr, port))
+			l, err := listen(ctx, s.Device, netip.AddrPortFrom(addr, port))
 			if err != nil {
 				return err
 			}
@@ -66,7 +138,7 @@ func (s *Server) Run(ctx context.Context) error {
 		return errors.New("the portal has no address to listen on; give the LAN interface one")
 	}
 
-	srv := s.server()
+	srv := s.server(room)
 	g, ctx := errgroup.WithContext(ctx)
 	for _, l := range listeners {
 		g.Go(func() error {
@@ -75,6 +147,9 @@ func (s *Server) Run(ctx context.Context) error {
 			}
 			return nil
 		})
+	}
+	if s.Device != "" {
+		g.Go(func() error { return s.watchDevice(ctx, index) })
 	}
 	g.Go(func() error {
 		<-ctx.Done()
@@ -90,12 +165,14 @@ func (s *Server) Run(ctx context.Context) error {
 
 // server returns an HTTP server that nobody can keep busy for long. A refused
 // code may take some seconds to be answered.
-func (s *Server) server() *http.Server {
+func (s *Server) server(room *room) *http.Server {
 	var protocols http.Protocols
 	protocols.SetHTTP1(true)
 	return &http.Server{
-		Handler:   s.Handler(),
-		Protocols: &protocols,
+		Handler:     room.handler(s.Handler()),
+		ConnState:   room.state,
+		ConnContext: room.context,
+		Protocols:   &protocols,
 		// "OPTIONS *" would be answered 200 with nothing in it, which is what a
 		// phone takes for the internet.
 		DisableGeneralOptionsHandler: true,
@@ -117,8 +194,9 @@ func (s *Server) tlsPort() uint16 {
 }
 
 // listen binds an address that may come up later, such as that of a bridge at
-// boot.
-func listen(ctx context.Context, at netip.AddrPort) (net.Listener, error) {
+// boot. With a device it takes only what arrives there: Linux answers for an
+// address of one interface on all others too.
+func listen(ctx context.Context, device string, at netip.AddrPort) (net.Listener, error) {
 	lc := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
 		var err error
 		cerr := c.Control(func(fd uintptr) {
@@ -126,6 +204,9 @@ func listen(ctx context.Context, at netip.AddrPort) (net.Listener, error) {
 				err = unix.SetsockoptInt(int(fd), unix.SOL_IP, unix.IP_FREEBIND, 1)
 			} else {
 				err = unix.SetsockoptInt(int(fd), unix.SOL_IPV6, unix.IPV6_FREEBIND, 1)
+			}
+			if device != "" {
+				err = errors.Join(err, unix.BindToDevice(int(fd), device))
 			}
 		})
 		return errors.Join(cerr, err)
@@ -139,91 +220,6 @@ func listen(ctx context.Context, at netip.AddrPort) (net.Listener, error) {
 		return nil, fmt.Errorf("listening for the portal on %v (is the port taken?): %w", at, err)
 	}
 	return l, nil
-}
-
-// A room bounds the connections of all listeners together, and of one client.
-type room struct {
-	places    chan struct{}
-	perClient int
-
-	mu      sync.Mutex
-	clients map[netip.Addr]int
-}
-
-func newRoom(places, perClient int) *room {
-	return &room{places: make(chan struct{}, places), perClient: perClient, clients: map[netip.Addr]int{}}
-}
-
-func (r *room) listener(l net.Listener) net.Listener {
-	return &roomListener{Listener: l, room: r, closed: make(chan struct{})}
-}
-
-func (r *room) enter(a netip.Addr) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.clients[a] >= r.perClient {
-		return false
-	}
-	r.clients[a]++
-	return true
-}
-
-func (r *room) leave(a netip.Addr) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.clients[a]--; r.clients[a] == 0 {
-		delete(r.clients, a)
-	}
-}
-
-type roomListener struct {
-	net.Listener
-	room   *room
-	once   sync.Once
-	closed chan struct{}
-}
-
-// Accept waits for a place, so that a crowd queues in the kernel, and turns
-// away a client that has too many.
-func (l *roomListener) Accept() (net.Conn, error) {
-	select {
-	case l.room.places <- struct{}{}:
-	case <-l.closed:
-		return nil, net.ErrClosed
-	}
-	for {
-		conn, err := l.Listener.Accept()
-		if err != nil {
-			<-l.room.places
-			return nil, err
-		}
-		addr := clientAddr(conn.RemoteAddr().String())
-		if l.room.enter(addr) {
-			return &roomConn{Conn: conn, room: l.room, addr: addr}, nil
-		}
-		_ = conn.Close()
-	}
-}
-
-func (l *roomListener) Close() error {
-	l.once.Do(func() { close(l.closed) })
-	return l.Listener.Close()
-}
-
-type roomConn struct {
-	net.Conn
-	room *room
-	addr netip.Addr
-	once sync.Once
-}
-
-func (c *roomConn) Close() error {
-	err := c.Conn.Close()
-	c.once.Do(func() {
-		c.room.leave(c.addr)
-		<-c.room.places
-	})
-	return err
 }
 
 // certFiles is a certificate that may be replaced while it is served.

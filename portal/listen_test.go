@@ -1,6 +1,7 @@
 package portal_test
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"crypto/ecdsa"
@@ -18,8 +19,13 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
+
+	"zonegate"
 )
 
 // run serves the zone's portal on free ports of 127.0.0.1 and ::1 until the
@@ -249,5 +255,178 @@ func TestConnectionsPerClient(t *testing.T) {
 	_ = held[0].Close()
 	for !answered(dial("127.0.0.2")) {
 		// The place is free once the server has seen the end.
+	}
+}
+
+// ask sends one request on a connection and returns the answer, nil if there
+// was none.
+func ask(conn net.Conn) *http.Response {
+	if _, err := io.WriteString(conn, "GET /captive HTTP/1.1\r\nHost: "+conn.RemoteAddr().String()+"\r\n\r\n"); err != nil {
+		return nil
+	}
+	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		return nil
+	}
+	_, _ = io.Copy(io.Discard, resp.Body)
+	_ = resp.Body.Close()
+	return resp
+}
+
+// dialFrom opens a connection from a loopback address.
+func dialFrom(t *testing.T, from, to string) net.Conn {
+	t.Helper()
+	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}
+	conn, err := d.Dial("tcp4", to)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	return conn
+}
+
+// One phone with twenty addresses has the places of one phone, however often
+// it renews its connections, and others are served without its leave.
+func TestHoarderWithManyAddresses(t *testing.T) {
+	z := newZone(t)
+	z.links.always = func(a netip.Addr) zonegate.MAC {
+		if a == netip.MustParseAddr("127.0.0.3") {
+			return macA
+		}
+		return macB
+	}
+	addr := z.run()
+	var held []net.Conn
+	for n := range 20 * 16 {
+		conn := dialFrom(t, "127.0.1."+strconv.Itoa(1+n/16), addr)
+		if resp := ask(conn); resp != nil {
+			held = append(held, conn)
+			if resp.Close {
+				t.Errorf("connection %d is to close although there is room", n)
+			}
+		}
+	}
+	// The connections that run made to see the portal may still count.
+	if len(held) > 16 || len(held) < 12 {
+		t.Errorf("%d connections of one device were served, want 16", len(held))
+	}
+	if resp := ask(dialFrom(t, "127.0.0.3", addr)); resp == nil || resp.Close {
+		t.Errorf("another device got %v", resp)
+	}
+	for _, conn := range held {
+		if ask(conn) == nil {
+			t.Error("a connection that the device may have was closed")
+		}
+	}
+}
+
+// In a room more than half full, every answer is its connection's last.
+func TestFewPlacesAreNotKept(t *testing.T) {
+	z := newZone(t)
+	z.links.always = func(a netip.Addr) zonegate.MAC { return zonegate.MAC{2, 0, 0, 0, 1, a.AsSlice()[3]} }
+	addr := z.run()
+	closing := 0
+	for n := range 140 {
+		conn := dialFrom(t, "127.0.1."+strconv.Itoa(1+n/10), addr)
+		switch resp := ask(conn); {
+		case resp == nil:
+			t.Fatalf("connection %d was not answered", n)
+		case !resp.Close:
+		case n < 120:
+			t.Errorf("connection %d is to close although there is room", n)
+		default:
+			closing++
+			if n, _ := conn.Read(make([]byte, 1)); n != 0 {
+				t.Error("it stays open")
+			}
+		}
+	}
+	if closing < 12 {
+		t.Errorf("%d of 140 connections were told to close, want those above 128", closing)
+	}
+}
+
+// A request in time does not keep a connection for ever.
+func TestConnectionHasItsShareOfRequests(t *testing.T) {
+	z := newZone(t)
+	conn := dialFrom(t, "127.0.0.1", z.run())
+	for n := 1; n <= 100; n++ {
+		if resp := ask(conn); resp == nil || resp.Close != (n == 100) {
+			t.Fatalf("request %d: %v", n, resp)
+		}
+	}
+	if n, err := conn.Read(make([]byte, 1)); n != 0 || err != io.EOF {
+		t.Errorf("read %d octets, %v; want the end", n, err)
+	}
+}
+
+// Every socket that Run opens is bound to the device, and serves what arrives
+// there.
+func TestRunOnADevice(t *testing.T) {
+	z := newZone(t)
+	dir := t.TempDir()
+	certificate(t, dir, "portail.example.org", 1)
+	z.server.TLSCert, z.server.TLSKey = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
+	z.server.Device = "lo"
+	addr := z.run()
+	if status, _ := get(t, &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}, "http://"+addr+"/captive"); status != 200 {
+		t.Errorf("over the device: %d", status)
+	}
+
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	bound := 0
+	for _, e := range entries {
+		fd, err := strconv.Atoi(e.Name())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if listening, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN); err != nil || listening == 0 {
+			continue
+		}
+		at, err := unix.Getsockname(fd)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var port int
+		switch at := at.(type) {
+		case *unix.SockaddrInet4:
+			port = at.Port
+		case *unix.SockaddrInet6:
+			port = at.Port
+		}
+		if p := int(z.server.Port); port != p && port != p+1 {
+			continue
+		}
+		device, err := unix.GetsockoptString(fd, unix.SOL_SOCKET, unix.SO_BINDTODEVICE)
+		if err != nil || device != "lo" {
+			t.Errorf("a socket on port %d is bound to %q, %v; want lo", port, device, err)
+		}
+		bound++
+	}
+	if bound != 4 {
+		t.Errorf("%d sockets listen, want HTTP and HTTPS in both families", bound)
+	}
+}
+
+// A device that is missing is waited for.
+func TestRunBeforeTheDeviceExists(t *testing.T) {
+	z := newZone(t)
+	z.server.Device = "none0"
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- z.server.Run(ctx) }()
+	for !strings.Contains(z.logged.String(), "waits for its interface") {
+		select {
+		case err := <-done:
+			t.Fatalf("Run: %v", err)
+		case <-time.After(time.Millisecond):
+		}
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Errorf("Run: %v", err)
 	}
 }

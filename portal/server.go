@@ -67,6 +67,10 @@ type Server struct {
 	// and Port is the TCP port on each. The addresses need not exist yet.
 	Addrs []netip.Addr
 	Port  uint16
+	// Device is the interface of the customers' link. What comes in at another
+	// one, such as the WAN, finds nobody there. Run waits for it while it is
+	// missing. Empty means every interface.
+	Device string
 	// Name is the DNS name that URLs use instead of an address, in lower case;
 	// may be empty.
 	Name string

@@ -311,7 +311,8 @@ func (p *program) portal(addrs []netip.Addr) *portal.Server {
 	c := p.config
 	language, _ := web.ParseLang(c.Zone.Language) // config knows the same ones
 	return &portal.Server{
-		Gate: p.gate, Locator: p.shaper, Addrs: addrs, Port: c.Portal.Port, Name: c.Portal.Name,
+		Gate: p.gate, Locator: p.shaper, Name: c.Portal.Name,
+		Device: c.Network.LAN, Addrs: addrs, Port: c.Portal.Port,
 		TLSCert: c.Portal.TLSCert, TLSKey: c.Portal.TLSKey,
 		Zone: c.Zone.Name, Contact: c.Zone.Contact, Language: language,
 		Megabyte: c.Limits.Megabyte, Logger: p.log,
