@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/netip"
 	"testing"
+	"time"
 
 	"zonegate"
 )
@@ -162,5 +163,15 @@ func TestWhoIsOneClient(t *testing.T) {
 		if got := client(c.a) == client(c.b); got != c.same {
 			t.Errorf("%s and %s one client: %v, want %v", c.a, c.b, got, c.same)
 		}
+	}
+}
+
+func TestAnOldConnectionEnds(t *testing.T) {
+	r := newRoom(8, 8, nil)
+	if r.last(&roomConn{opened: time.Now()}) {
+		t.Error("a new connection ends")
+	}
+	if !r.last(&roomConn{opened: time.Now().Add(-maxConnAge)}) {
+		t.Error("an old connection is kept")
 	}
 }
