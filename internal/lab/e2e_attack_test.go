@@ -174,3 +174,22 @@ func TestGuessingStopsTheGuesser(t *testing.T) {
 		t.Errorf("the right code on another phone: got %d %q", a.status, a.body)
 	}
 }
+
+// The portal and the name server are there for the LAN. From the internet they
+// are refused, at the LAN's addresses too.
+func TestTheInternetSeesNoPortal(t *testing.T) {
+	z := openZone(t, lab.Options{Vouchers: -1})
+	if out, err := z.Command("internet", "ip", "route", "replace", "10.77.0.0/24", "via", "198.51.100.1").CombinedOutput(); err != nil {
+		t.Fatalf("finding a way to the LAN: %v: %s", err, out)
+	}
+	if a := z.curl("phone1", "http://10.77.0.1:2050/"); a.status != http.StatusOK {
+		t.Fatalf("a phone gets %d from the portal", a.status)
+	}
+	for _, url := range []string{
+		"http://10.77.0.1:2050/", "http://[2001:db8:77::1]:2050/", "http://198.51.100.1:2050/", "telnet://10.77.0.1:2053",
+	} {
+		if a := z.curl("internet", "--max-time", "2", url); a.exit == 0 || a.status != 0 {
+			t.Errorf("%s answers the internet with %d", url, a.status)
+		}
+	}
+}
