@@ -78,7 +78,7 @@ func live(t *testing.T, r *rand.Rand) {
 				b.use(d, u)
 			}
 		case n < 14:
-			b.pass(time.Duration(r.IntN(int(30 * time.Minute))))
+			b.pass(time.Duration(r.Int64N(int64(30 * time.Minute))))
 		case n == 14:
 			b.gate.Logout(t.Context(), d)
 		case n == 15:
