@@ -156,7 +156,9 @@ func (s *Store) open() error {
 	if err != nil {
 		return fmt.Errorf("opening the journal: %w", err)
 	}
-	if t := s.journal.Tail(); t.Bytes > 0 {
+	if t := s.journal.Tail(); t.Altered {
+		s.found("DAMAGE: the last records, from %d, are all there but altered, so they were cut off: check the storage, and what was sold last", t.Seq)
+	} else if t.Bytes > 0 {
 		s.found("a group of records that was being written when the power went was cut off (%d bytes from record %d)", t.Bytes, t.Seq)
 	}
 	st, err := s.loadState(snap, snapHead)

@@ -296,6 +296,39 @@ func TestDamagedRecordCostsOnlyItself(t *testing.T) {
 	}
 }
 
+// TestAlteredEndIsReported tells failing flash from a power cut.
+func TestAlteredEndIsReported(t *testing.T) {
+	fs := faultdisk.New(9)
+	o := options(t)
+	o.FS, o.Dir, o.Journal = fs, "/data", journal.Options{Prealloc: journal.PreallocOff}
+	l := begin(t, o)
+	if err := l.gate.SetPlans(t.Context(), plans, false); err != nil {
+		t.Fatal(err)
+	}
+	l.sell(5)
+	l.cut()
+	if err := os.RemoveAll(o.StateDir); err != nil {
+		t.Fatal(err)
+	}
+	files, err := fs.List("/data")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range files {
+		if strings.HasSuffix(f.Name, ".seg") {
+			fs.FlipBit("/data/"+f.Name, f.Size-40, 3)
+		}
+	}
+	s, err := Open(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if text := strings.Join(s.Findings(), "\n"); !strings.Contains(text, "DAMAGE") {
+		t.Errorf("findings do not tell: %s", text)
+	}
+}
+
 func TestFullDiskStopsSalesAndNothingElse(t *testing.T) {
 	for name, fault := range map[string]struct {
 		on, off func(*faultdisk.Disk)
