@@ -14,6 +14,10 @@ export CGO_ENABLED := 0
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 export LDFLAGS := -s -w -X main.version=$(VERSION)
 
+# For routers our own packages are built without inlining: 0.4 MB less, and packets never pass
+# through them.
+export ROUTER_GCFLAGS := zonegate/...=-l
+
 # Tests and the lab need root for network namespaces; a developer is asked once.
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo -E)
 
