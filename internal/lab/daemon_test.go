@@ -168,7 +168,7 @@ func (z zone) stream(host, addr string) (got func() uint64, stop func()) {
 	if err != nil {
 		z.Fatal(err)
 	}
-	fmt.Fprintf(conn, "GET /bytes?n=%d HTTP/1.0\r\n\r\n", 1<<50)
+	fmt.Fprintf(conn, "GET /bytes?n=%d HTTP/1.0\r\n\r\n", uint64(1)<<50)
 	var mu sync.Mutex
 	var total uint64
 	stopped := false

@@ -83,10 +83,7 @@ func (s *Shaper) checkTable(add adder) {
 // network namespace of its own that goes with its thread. known is false where
 // such a namespace cannot be made.
 func probeQdiscs() (htb, fair, known bool) {
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		runtime.LockOSThread() // and never unlocked: the thread ends here
+	aside(func() {
 		if unix.Unshare(unix.CLONE_NEWNET) != nil {
 			return
 		}
@@ -108,9 +105,27 @@ func probeQdiscs() (htb, fair, known bool) {
 		known = true
 		htb = try(&root)
 		fair = htb && try(&leaf)
+	})
+	return htb, fair, known
+}
+
+// aside runs f on a thread that ends with it. That is never the process's
+// first one, which cannot end: it would stay in f's namespace, and with it what
+// /proc says of the whole process.
+func aside(f func()) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		runtime.LockOSThread()
+		if unix.Gettid() == unix.Getpid() {
+			// While this one is held here, f gets another.
+			defer runtime.UnlockOSThread()
+			aside(f)
+			return
+		}
+		f()
 	}()
 	<-done
-	return htb, fair, known
 }
 
 func (s *Shaper) checkLinks(add adder) {

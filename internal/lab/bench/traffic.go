@@ -32,7 +32,7 @@ func (f family) String() string {
 }
 
 // endless is the size of a transfer that something else ends.
-const endless = 1 << 50
+const endless uint64 = 1 << 50
 
 // A load is traffic that runs until it is stopped. A flow that is cut or
 // refused is tried again at once, as a phone's would be.
