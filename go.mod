@@ -38,6 +38,7 @@ require (
 	golang.org/x/arch v0.22.0 // indirect
 	golang.org/x/text v0.43.0 // indirect
 	google.golang.org/protobuf v1.36.10 // indirect
+	layeh.com/radius v0.0.0-20231213012653-1006025d24f8
 )
 
 // Parts of gin that a hotspot gateway never uses: see third_party/stubs/README.md.

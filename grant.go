@@ -102,6 +102,21 @@ type Session struct {
 	// Stopped sessions do not pass any more; they are kept until their final
 	// counters are known.
 	Stopped bool
+
+	// What follows is only used by sessions of a NAS.
+
+	// Terms are what the NAS has been told.
+	Terms Terms
+	// Key is the NAS's own name of the session, empty until it has reported
+	// it: so long the session only holds the device's place. Handle is what
+	// the NAS needs to find it again.
+	Key, Handle string
+	// Opened is when the session began, on the calendar service time.
+	Opened time.Duration
+	// Lost sessions were not reported for too long. Over ones have ended with
+	// their final counters. Both are Stopped, and kept for a while so that a
+	// report that comes late or twice is not charged twice.
+	Lost, Over bool
 }
 
 // Refusals that concern grants.

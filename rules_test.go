@@ -50,7 +50,7 @@ var arrows = []row{
 	{"internal/lab/...", []string{"*"}, []string{"*"}},
 	{"scripts/...", nil, nil},
 
-	{"radius/...", []string{"."}, []string{"layeh.com/radius"}},
+	{"radius/...", []string{".", "radius/..."}, []string{"layeh.com/radius"}},
 	{"portal/...", []string{".", "web", "portal/..."}, []string{"github.com/gin-gonic/gin", "github.com/a-h/templ"}},
 	{"web", nil, []string{"github.com/a-h/templ"}},
 
