@@ -49,6 +49,10 @@ func (c *checker) check(raw *rawConfig) *Config {
 	c.checkNetwork(cfg, &raw.Network)
 	c.checkPortal(cfg, &raw.Portal)
 	c.checkDNS(cfg, &raw.DNS)
+	c.checkRADIUS(cfg, &raw.RADIUS)
+	if noLAN(raw) && len(raw.Garden.Domains) > 0 {
+		c.add("garden.domains", "has no effect without network.lan; what can be reached before paying is set on the NAS")
+	}
 	for i, d := range raw.Garden.Domains {
 		name, reason := gardenDomain(d)
 		if reason != "" {
@@ -86,10 +90,17 @@ func (c *checker) checkZone(cfg *Config, raw *rawZone) {
 	}
 }
 
+// noLAN says that the file asks for a gateway without a data path of its own.
+func noLAN(raw *rawConfig) bool { return raw.Network.LAN != nil && *raw.Network.LAN == "" }
+
 func (c *checker) checkNetwork(cfg *Config, raw *rawNetwork) {
 	n := &cfg.Network
+	n.IsolateClients = value(raw.IsolateClients, true)
 	if raw.LAN == nil {
-		c.missing("network.lan", `name the interface of the customers, such as lan = "br-lan"`)
+		c.missing("network.lan", `name the interface of the customers, such as lan = "br-lan", or write lan = "" if all of them are behind NASes`)
+	} else if *raw.LAN == "" {
+		c.checkNoNetwork(raw)
+		return
 	} else if n.LAN = *raw.LAN; !validInterface(n.LAN) {
 		c.add("network.lan", "%q cannot be the name of an interface; ip link shows the names", n.LAN)
 	}
@@ -112,7 +123,23 @@ func (c *checker) checkNetwork(cfg *Config, raw *rawNetwork) {
 	n.WAN = raw.WAN
 	n.LinkDown = c.rate("network.link_down", raw.LinkDown)
 	n.LinkUp = c.rate("network.link_up", raw.LinkUp)
-	n.IsolateClients = value(raw.IsolateClients, true)
+}
+
+// checkNoNetwork refuses what would shape traffic that never comes by.
+func (c *checker) checkNoNetwork(raw *rawNetwork) {
+	const fix = "has no effect without a LAN; remove it, or name the interface of the customers in lan"
+	if raw.WAN != nil {
+		c.add("network.wan", fix)
+	}
+	if raw.LinkDown != nil {
+		c.add("network.link_down", fix)
+	}
+	if raw.LinkUp != nil {
+		c.add("network.link_up", fix)
+	}
+	if raw.IsolateClients != nil {
+		c.add("network.isolate_clients", fix)
+	}
 }
 
 func (c *checker) checkPortal(cfg *Config, raw *rawPortal) {
@@ -160,6 +187,44 @@ func (c *checker) checkDNS(cfg *Config, raw *rawDNS) {
 			c.add(key, "%q is this forwarder itself; write the address of another resolver", u)
 		case !slices.Contains(cfg.DNS.Upstream, ap):
 			cfg.DNS.Upstream = append(cfg.DNS.Upstream, ap)
+		}
+	}
+}
+
+func (c *checker) checkRADIUS(cfg *Config, raw *rawRADIUS) {
+	r := &cfg.RADIUS
+	r.Enabled = value(raw.Enabled, true)
+	if !r.Enabled && cfg.Network.LAN == "" && c.places.has("network.lan") {
+		c.add("radius.enabled", "must be true without network.lan: nobody could come online")
+	}
+	r.AuthPort = uint16(c.whole("radius.auth_port", raw.AuthPort, 1812, 1, 65535))
+	r.AcctPort = uint16(c.whole("radius.acct_port", raw.AcctPort, 1813, 1, 65535))
+	if r.AcctPort == r.AuthPort {
+		c.add("radius.acct_port", "must differ from radius.auth_port (%d)", r.AuthPort)
+	}
+	if r.AuthPort == cfg.DNS.Port {
+		c.add("radius.auth_port", "must differ from dns.port (%d)", cfg.DNS.Port)
+	}
+	if r.AcctPort == cfg.DNS.Port {
+		c.add("radius.acct_port", "must differ from dns.port (%d)", cfg.DNS.Port)
+	}
+	r.Strict = value(raw.Strict, false)
+	// RFC 2869 section 5.16 has 60 s as the least; several NASes ignore less.
+	r.Interim = c.period("radius.interim", raw.Interim, "300s", time.Minute, time.Hour)
+	r.IdleTimeout = c.period("radius.idle_timeout", raw.IdleTimeout, "15m", time.Minute, 24*time.Hour)
+	for i, text := range raw.Listen {
+		key := fmt.Sprintf("radius.listen[%d]", i+1)
+		a, err := netip.ParseAddr(text)
+		a = a.Unmap()
+		switch {
+		case err != nil:
+			c.add(key, `%q is no address; write one that this machine has, such as "192.168.88.2", without a port`, text)
+		case a.IsUnspecified() || a.IsMulticast():
+			c.add(key, "%q is no address of one interface; write one that this machine has, or leave listen out", text)
+		case a.Is6() && a.IsLinkLocalUnicast() && a.Zone() == "":
+			c.add(key, `%q needs its interface, such as "fe80::1%%eth1"`, text)
+		case !slices.Contains(r.Listen, a):
+			r.Listen = append(r.Listen, a)
 		}
 	}
 }

@@ -26,6 +26,7 @@ type Config struct {
 	Network  Network
 	Portal   Portal
 	DNS      DNS
+	RADIUS   RADIUS
 	Garden   Garden
 	Vouchers Vouchers
 	Limits   Limits
@@ -48,11 +49,12 @@ type Zone struct {
 // A Network names the interfaces and the rates of the uplink.
 type Network struct {
 	// LAN is the interface that customers are on; WAN holds at least one
-	// interface, never LAN.
+	// interface, never LAN. An empty LAN means that all customers are behind
+	// NASes: then nothing else of the network is set.
 	LAN string
 	WAN []string
-	// LinkDown and LinkUp are what the uplink gives, in bit/s, never 0. Down
-	// is towards the customers.
+	// LinkDown and LinkUp are what the uplink gives, in bit/s, never 0 with a
+	// LAN. Down is towards the customers.
 	LinkDown, LinkUp uint64
 	// IsolateClients keeps customers from reaching each other.
 	IsolateClients bool
@@ -76,6 +78,27 @@ type DNS struct {
 	Port uint16
 	// Upstream are the resolvers to ask. Empty means those of the system.
 	Upstream []netip.AddrPort
+}
+
+// A RADIUS configures the server that NASes ask. Which NASes there are stands
+// in the data directory, with their secrets.
+type RADIUS struct {
+	// Enabled is false where no NAS is answered, whatever is in the book.
+	Enabled bool
+	// Listen are the addresses of this machine at which NASes, and the
+	// customers that they send to the portal, reach it. Empty means those of
+	// the LAN, or without one all that the machine has.
+	Listen []netip.Addr
+	// AuthPort and AcctPort are UDP ports; they differ from each other and
+	// from DNS.Port.
+	AuthPort, AcctPort uint16
+	// Strict has interim reports written down before they are answered.
+	Strict bool
+	// Interim is how often NASes are asked to report, 1 min to 1 h.
+	Interim time.Duration
+	// IdleTimeout is after how long without traffic NASes are told to end a
+	// session.
+	IdleTimeout time.Duration
 }
 
 // A Garden is what strangers may reach before they pay.

@@ -67,7 +67,11 @@ func parse(t *testing.T, text string) *config.Config {
 }
 
 // compare treats addresses as values.
-var compare = cmpopts.EquateComparable(netip.AddrPort{})
+var compare = cmpopts.EquateComparable(netip.AddrPort{}, netip.Addr{})
+
+var radiusDefaults = config.RADIUS{
+	Enabled: true, AuthPort: 1812, AcctPort: 1813, Interim: 5 * time.Minute, IdleTimeout: 15 * time.Minute,
+}
 
 func TestMinimal(t *testing.T) {
 	want := &config.Config{
@@ -81,6 +85,7 @@ func TestMinimal(t *testing.T) {
 		},
 		Portal:   config.Portal{Port: 2050},
 		DNS:      config.DNS{Port: 2053},
+		RADIUS:   radiusDefaults,
 		Vouchers: config.Vouchers{WrongPerDevice: 5},
 		Limits:   config.Limits{Checkpoint: time.Minute, IdleTimeout: 15 * time.Minute, Megabyte: 1_000_000},
 		Plans: []config.Plan{{
@@ -110,6 +115,10 @@ func TestReference(t *testing.T) {
 		DNS: config.DNS{Port: 2053, Upstream: []netip.AddrPort{
 			netip.MustParseAddrPort("9.9.9.9:53"), netip.MustParseAddrPort("1.1.1.1:53"),
 		}},
+		RADIUS: config.RADIUS{
+			Enabled: true, Listen: []netip.Addr{netip.MustParseAddr("192.168.88.2")}, AuthPort: 1812, AcctPort: 1813,
+			Interim: 5 * time.Minute, IdleTimeout: 15 * time.Minute,
+		},
 		Garden:   config.Garden{Domains: []string{"example.org", "*.example.com"}},
 		Vouchers: config.Vouchers{WrongPerDevice: 5},
 		Limits:   config.Limits{Checkpoint: time.Minute, IdleTimeout: 15 * time.Minute, Megabyte: 1_000_000},
@@ -179,6 +188,33 @@ mir_up_kbps = 128
 	}}
 	if diff := cmp.Diff(want, cfg.Plans); diff != "" {
 		t.Errorf("plans (-want +got):\n%s", diff)
+	}
+}
+
+// A gateway whose customers are all behind NASes.
+func TestWithoutLAN(t *testing.T) {
+	cfg := parse(t, `
+[zone]
+name = "Awa"
+id = "a"
+[network]
+lan = ""
+[radius]
+listen = ["::ffff:10.0.0.2", "10.0.0.2", "fe80::1%eth1", "127.0.0.1"]
+auth_port = 18120
+acct_port = 18130
+strict = true
+interim = "60s"
+`)
+	if diff := cmp.Diff(config.Network{IsolateClients: true}, cfg.Network); diff != "" {
+		t.Errorf("network (-want +got):\n%s", diff)
+	}
+	want := config.RADIUS{
+		Enabled: true, AuthPort: 18120, AcctPort: 18130, Strict: true, Interim: time.Minute, IdleTimeout: 15 * time.Minute,
+		Listen: []netip.Addr{netip.MustParseAddr("10.0.0.2"), netip.MustParseAddr("fe80::1%eth1"), netip.MustParseAddr("127.0.0.1")},
+	}
+	if diff := cmp.Diff(want, cfg.RADIUS, compare); diff != "" {
+		t.Errorf("radius (-want +got):\n%s", diff)
 	}
 }
 

@@ -12,6 +12,7 @@ type rawConfig struct {
 	Network  rawNetwork  `toml:"network"`
 	Portal   rawPortal   `toml:"portal"`
 	DNS      rawDNS      `toml:"dns"`
+	RADIUS   rawRADIUS   `toml:"radius"`
 	Garden   rawGarden   `toml:"garden"`
 	Vouchers rawVouchers `toml:"vouchers"`
 	Limits   rawLimits   `toml:"limits"`
@@ -43,6 +44,16 @@ type rawPortal struct {
 type rawDNS struct {
 	Port     *int64   `toml:"port"`
 	Upstream []string `toml:"upstream"`
+}
+
+type rawRADIUS struct {
+	Enabled     *bool    `toml:"enabled"`
+	Listen      []string `toml:"listen"`
+	AuthPort    *int64   `toml:"auth_port"`
+	AcctPort    *int64   `toml:"acct_port"`
+	Strict      *bool    `toml:"strict"`
+	Interim     *string  `toml:"interim"`
+	IdleTimeout *string  `toml:"idle_timeout"`
 }
 
 type rawGarden struct {
