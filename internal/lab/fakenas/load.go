@@ -1,0 +1,256 @@
+package fakenas
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// A Script says what the sockets of a load send. Socket n has one request
+// outstanding at any time, and its methods are called by one goroutine.
+type Script interface {
+	// Next completes a packet that Begin was not yet called for, and returns
+	// the code that the answer must have.
+	Next(socket int, id byte, r *Request) (want byte)
+	// Answered takes an answer that is right; it is valid during the call.
+	Answered(socket int, answer []byte)
+}
+
+// A Load is a closed loop: a number of sockets with one request outstanding
+// each, the next one sent when the answer is there.
+type Load struct {
+	Server  netip.AddrPort
+	Sockets int
+	// Wait is how long an answer may take; then the same packet is sent again,
+	// until Tries are made.
+	Wait  time.Duration
+	Tries int
+	// Warm is run before the counting begins, and For is counted.
+	Warm, For time.Duration
+	// Requests, when not zero, ends the load after so many are answered or
+	// given up, however long it takes. Nothing is a warm-up then.
+	Requests int
+}
+
+// A Result is what came of a load.
+type Result struct {
+	Answered int
+	Elapsed  time.Duration
+	// TimeOuts are waits that ended without an answer, GivenUp requests whose
+	// last wait did.
+	TimeOuts, GivenUp int
+	// Wrong are answers with another code than wanted or a wrong signature;
+	// WhyWrong is the first of them. Late ones belong to a request that was
+	// given up.
+	Wrong, Late int
+	WhyWrong    error
+
+	took []time.Duration // from the first sending to the answer, sorted
+}
+
+// Rate is answers in a second.
+func (r *Result) Rate() float64 { return float64(r.Answered) / r.Elapsed.Seconds() }
+
+// Percentile p (0 to 100) of the time from the first sending to the answer.
+func (r *Result) Percentile(p float64) time.Duration {
+	if len(r.took) == 0 {
+		return 0
+	}
+	return r.took[min(len(r.took)-1, int(float64(len(r.took))*p/100))]
+}
+
+type socket struct {
+	fd          int
+	request     Request
+	packet      []byte
+	want, id    byte
+	first, sent time.Time
+	tries       int
+	idle        bool
+}
+
+// run is a load at work.
+type run struct {
+	Load
+	script  Script
+	sockets []socket
+	result  Result
+	started int // requests
+	ended   int // requests answered or given up
+	counts  bool
+}
+
+// Run puts the server under load. All of it is done by the calling goroutine,
+// which costs the machine as little as can be.
+func (l Load) Run(ctx context.Context, script Script) (*Result, error) {
+	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("waiting for answers: %w", err)
+	}
+	defer unix.Close(epoll)
+	w := &run{Load: l, script: script, sockets: make([]socket, l.Sockets), counts: l.Warm == 0 || l.Requests > 0}
+	for i := range w.sockets {
+		w.sockets[i].fd = -1
+	}
+	defer func() {
+		for i := range w.sockets {
+			if w.sockets[i].fd >= 0 {
+				unix.Close(w.sockets[i].fd)
+			}
+		}
+	}()
+	address := &unix.SockaddrInet4{Port: int(l.Server.Port()), Addr: l.Server.Addr().As4()}
+	for i := range w.sockets {
+		s := &w.sockets[i]
+		if s.fd, err = unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0); err != nil {
+			return nil, fmt.Errorf("opening a socket: %w", err)
+		}
+		if err := unix.Connect(s.fd, address); err != nil {
+			return nil, fmt.Errorf("opening a socket: %w", err)
+		}
+		event := unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(i)}
+		if err := unix.EpollCtl(epoll, unix.EPOLL_CTL_ADD, s.fd, &event); err != nil {
+			return nil, fmt.Errorf("waiting for answers: %w", err)
+		}
+	}
+	begun := time.Now()
+	for i := range w.sockets {
+		if err := w.next(i, time.Now()); err != nil {
+			return nil, err
+		}
+	}
+	if err := w.loop(ctx, epoll, begun); err != nil {
+		return nil, err
+	}
+	slices.Sort(w.result.took)
+	return &w.result, nil
+}
+
+func (w *run) loop(ctx context.Context, epoll int, begun time.Time) error {
+	events := make([]unix.EpollEvent, w.Sockets)
+	answer := make([]byte, 4096)
+	var counting time.Time
+	if w.counts {
+		counting = begun
+	}
+	checked := begun
+	for {
+		n, err := unix.EpollWait(epoll, events, 5)
+		if err != nil && err != unix.EINTR {
+			return fmt.Errorf("waiting for answers: %w", err)
+		}
+		now := time.Now()
+		for _, e := range events[:max(0, n)] {
+			if err := w.receive(int(e.Fd), answer); err != nil {
+				return err
+			}
+		}
+		if now.Sub(checked) >= 2*time.Millisecond {
+			checked = now
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			if err := w.waited(now); err != nil {
+				return err
+			}
+		}
+		switch {
+		case w.Requests > 0:
+			if w.ended >= w.Requests {
+				w.result.Elapsed = now.Sub(counting)
+				return nil
+			}
+		case !w.counts && now.Sub(begun) >= w.Warm:
+			w.counts, counting, w.result = true, now, Result{took: make([]time.Duration, 0, 1<<18)}
+		case w.counts && now.Sub(counting) >= w.For:
+			w.result.Elapsed = now.Sub(counting)
+			return nil
+		}
+	}
+}
+
+// next sends a new request, unless there are enough.
+func (w *run) next(i int, now time.Time) error {
+	s := &w.sockets[i]
+	if s.idle = w.Requests > 0 && w.started >= w.Requests; s.idle {
+		return nil
+	}
+	w.started++
+	s.id++
+	s.want = w.script.Next(i, s.id, &s.request)
+	s.packet = s.request.End()
+	s.first, s.tries = now, 0
+	return w.send(s, now)
+}
+
+func (w *run) send(s *socket, now time.Time) error {
+	s.sent = now
+	s.tries++
+	if _, err := unix.Write(s.fd, s.packet); err != nil && err != unix.EAGAIN {
+		return fmt.Errorf("sending a request: %w", err)
+	}
+	return nil
+}
+
+func (w *run) receive(i int, answer []byte) error {
+	s := &w.sockets[i]
+	n, err := unix.Read(s.fd, answer)
+	if err == unix.EAGAIN {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("receiving an answer: %w", err)
+	}
+	now := time.Now()
+	err = s.request.Check(answer[:n])
+	if errors.Is(err, ErrOtherID) {
+		w.result.Late++
+		return nil
+	}
+	if err == nil && answer[0] != s.want {
+		err = fmt.Errorf("the answer is %s instead of %s: %s", CodeName(answer[0]), CodeName(s.want), Attributes(answer[:n], ReplyMessage))
+	}
+	if s.idle {
+		return nil
+	}
+	if err != nil {
+		w.result.Wrong++
+		if w.result.WhyWrong == nil {
+			w.result.WhyWrong = err
+		}
+	} else {
+		w.result.Answered++
+		w.result.took = append(w.result.took, now.Sub(s.first))
+		w.script.Answered(i, answer[:n])
+	}
+	w.ended++
+	return w.next(i, now)
+}
+
+// waited sends again what was not answered, or gives it up.
+func (w *run) waited(now time.Time) error {
+	for i := range w.sockets {
+		s := &w.sockets[i]
+		if s.idle || now.Sub(s.sent) < w.Wait {
+			continue
+		}
+		w.result.TimeOuts++
+		var err error
+		if s.tries < w.Tries {
+			err = w.send(s, now)
+		} else {
+			w.result.GivenUp++
+			w.ended++
+			err = w.next(i, now)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
