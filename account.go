@@ -2,7 +2,6 @@ package zonegate
 
 import (
 	"context"
-	"errors"
 	"time"
 )
 
@@ -33,7 +32,7 @@ func (t *tx) account(u Usage) error {
 	// Reports can overtake each other; counters only grow.
 	octets := Octets{max(u.Octets.Up, c.octets.Up, x.Octets.Up), max(u.Octets.Down, c.octets.Down, x.Octets.Down)}
 	if octets != c.octets {
-		c = counter{octets, t.now.Mono}
+		c.octets, c.moved = octets, t.now.Mono
 		t.gate.counted[x.ID] = c
 	}
 	grant, err := t.needGrant(x.Grant)
@@ -64,10 +63,7 @@ func (t *tx) account(u Usage) error {
 		return nil
 	}
 	// The data path lost a session that we did not stop.
-	if err := t.connect(x.Device); err != nil && !errors.Is(err, ErrNoGrant) {
-		return err
-	}
-	return nil
+	return t.reconnect(x.Device)
 }
 
 // octetsLeft is what the cap leaves, everything reported counted.
@@ -118,7 +114,7 @@ func (t *tx) end(id GrantID, state GrantState) error {
 		t.stops[sid] = struct{}{}
 		// Time that was bought for later is not started for a phone that has
 		// left; the portal offers it when the phone is back.
-		if t.now.Mono-t.gate.counted[sid].moved < t.gate.opts.IdleTimeout {
+		if x.Path == "" && t.now.Mono-t.gate.counted[sid].moved < t.gate.opts.IdleTimeout {
 			present = append(present, x.Device)
 		}
 	}
@@ -126,7 +122,7 @@ func (t *tx) end(id GrantID, state GrantState) error {
 		return err
 	}
 	for _, d := range present {
-		if err := t.connect(d); err != nil && !errors.Is(err, ErrNoGrant) {
+		if err := t.reconnect(d); err != nil {
 			return err
 		}
 	}
@@ -163,12 +159,18 @@ func (t *tx) expire() error {
 		}
 	}
 	for _, x := range t.sessions {
-		if x.Stopped || x.Path != "" {
-			continue
-		}
 		c, ok := t.gate.counted[x.ID]
 		if !ok {
-			t.gate.counted[x.ID] = counter{octets: x.Octets, moved: t.now.Mono}
+			c = counter{octets: x.Octets, moved: t.now.Mono, heard: t.now.Mono}
+			t.gate.counted[x.ID] = c
+		}
+		if x.Path != "" {
+			if err := t.tend(x, c); err != nil {
+				return err
+			}
+			continue
+		}
+		if x.Stopped {
 			continue
 		}
 		grant := t.grants[x.Grant]
@@ -178,7 +180,7 @@ func (t *tx) expire() error {
 			}
 		}
 	}
-	return nil
+	return t.forgetMost()
 }
 
 // checkpoint charges everything that was reported, in one record.
@@ -209,8 +211,10 @@ func (t *tx) timeCounts() bool {
 // Standing is what a device may do now.
 type Standing struct {
 	Device MAC
-	// Online says that a session of the device passes.
+	// Online says that a session of the device passes, and NAS which other
+	// machine it passes through, if any.
 	Online bool
+	NAS    string
 	// Pending says that it will pass, but the data path is behind.
 	Pending bool
 	// Grant is the one in use, or the next to be used; nil for a stranger.
@@ -245,11 +249,11 @@ func (g *Gate) Standing(d MAC) Standing {
 	st := Standing{Device: d}
 	for _, grant := range g.state.live(d) {
 		b := g.balance(*grant, now)
-		if _, open := g.state.openSession(grant.ID, d); open && !st.Online {
+		if x, open := g.state.openSession(grant.ID, d); open && !st.Online {
 			if st.Grant != nil {
 				st.Queue = append(st.Queue, *st.Grant)
 			}
-			st.Grant, st.Online = &b, true
+			st.Grant, st.Online, st.NAS = &b, true, x.Path
 		} else if grant.State == Active && st.Grant == nil {
 			st.Grant = &b
 		} else {
@@ -259,7 +263,7 @@ func (g *Gate) Standing(d MAC) Standing {
 	if st.Grant == nil && len(st.Queue) > 0 {
 		st.Grant, st.Queue = &st.Queue[0], st.Queue[1:]
 	}
-	st.Pending = st.Online && g.reapply != nil
+	st.Pending = st.Online && st.NAS == "" && g.reapply != nil
 	return st
 }
 

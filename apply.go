@@ -92,9 +92,34 @@ func (s *State) apply(e Event) error {
 			g.State = e.State
 		})
 	case SessionOpened:
-		s.putSession(Session{ID: e.Session, Grant: e.Grant, Device: e.Device, Path: e.Path})
+		s.putSession(Session{
+			ID: e.Session, Grant: e.Grant, Device: e.Device, Path: e.Path,
+			Terms: e.Terms, Opened: s.meta.Clock.Calendar,
+		})
 		s.meta.LastSession = max(s.meta.LastSession, e.Session)
 		return s.change(e.Grant, s.start)
+	case SessionReported:
+		s.changeSession(e.Session, func(x *Session) { x.Key, x.Handle = e.Key, e.Handle })
+	case SessionTold:
+		s.changeSession(e.Session, func(x *Session) { x.Terms = e.Terms })
+	case SessionLost:
+		if err := s.stop(e.Session); err != nil {
+			return err
+		}
+		s.changeSession(e.Session, func(x *Session) { x.Lost = true })
+	case SessionResumed:
+		s.changeSession(e.Session, func(x *Session) { x.Stopped, x.Lost, x.Over = false, false, false })
+		if x, ok := s.sessions[e.Session]; ok {
+			return s.change(x.Grant, s.start)
+		}
+	case SessionOver:
+		if err := s.stop(e.Session); err != nil {
+			return err
+		}
+		if err := s.count(SessionOctets(e)); err != nil {
+			return err
+		}
+		s.changeSession(e.Session, func(x *Session) { x.Lost, x.Over = false, true })
 	case SessionStopped:
 		return s.stop(e.Session)
 	case SessionClosed:
@@ -136,6 +161,15 @@ func (s *State) change(id GrantID, f func(*Grant)) error {
 	f(&g)
 	s.putGrant(g)
 	return nil
+}
+
+// changeSession replaces a session by a changed copy. One that is gone needs
+// no change.
+func (s *State) changeSession(id SessionID, f func(*Session)) {
+	if x, ok := s.sessions[id]; ok {
+		f(&x)
+		s.putSession(x)
+	}
 }
 
 func (s *State) issue(e GrantIssued) error {

@@ -79,19 +79,48 @@ type (
 		State GrantState
 	}
 
-	// SessionOpened puts a device online.
+	// SessionOpened puts a device online. Terms are for a NAS, and zero on
+	// the gateway's own data path.
 	SessionOpened struct {
 		Session SessionID
 		Grant   GrantID
 		Device  MAC
 		Path    string
+		Terms   Terms
+	}
+
+	// SessionReported is what a NAS calls a session, when it is first known
+	// and when it changes.
+	SessionReported struct {
+		Session     SessionID
+		Key, Handle string
+	}
+
+	// SessionTold changes what a NAS enforces.
+	SessionTold struct {
+		Session SessionID
+		Terms   Terms
+	}
+
+	// SessionLost takes a device offline whose NAS has not reported it for too
+	// long.
+	SessionLost struct{ Session SessionID }
+
+	// SessionResumed is a session that goes on although it was lost or over.
+	SessionResumed struct{ Session SessionID }
+
+	// SessionOver takes a device offline with its final counters; the session
+	// is still remembered.
+	SessionOver struct {
+		Session SessionID
+		Octets  Octets
 	}
 
 	// SessionStopped takes a device offline; its last octets are still to be
 	// counted.
 	SessionStopped struct{ Session SessionID }
 
-	// SessionClosed forgets a stopped session with its final counters.
+	// SessionClosed forgets a session with its final counters.
 	SessionClosed struct {
 		Session SessionID
 		Octets  Octets
@@ -108,18 +137,23 @@ type SessionOctets struct {
 	Octets  Octets
 }
 
-func (ZoneFounded) event()    {}
-func (PlanSet) event()        {}
-func (VouchersAdded) event()  {}
-func (VoucherRevoked) event() {}
-func (GrantIssued) event()    {}
-func (GrantActivated) event() {}
-func (DeviceAdded) event()    {}
-func (GrantMoved) event()     {}
-func (ToppedUp) event()       {}
-func (GrantReplanned) event() {}
-func (GrantEnded) event()     {}
-func (SessionOpened) event()  {}
-func (SessionStopped) event() {}
-func (SessionClosed) event()  {}
-func (UsageCounted) event()   {}
+func (ZoneFounded) event()     {}
+func (PlanSet) event()         {}
+func (VouchersAdded) event()   {}
+func (VoucherRevoked) event()  {}
+func (GrantIssued) event()     {}
+func (GrantActivated) event()  {}
+func (DeviceAdded) event()     {}
+func (GrantMoved) event()      {}
+func (ToppedUp) event()        {}
+func (GrantReplanned) event()  {}
+func (GrantEnded) event()      {}
+func (SessionOpened) event()   {}
+func (SessionReported) event() {}
+func (SessionTold) event()     {}
+func (SessionLost) event()     {}
+func (SessionResumed) event()  {}
+func (SessionOver) event()     {}
+func (SessionStopped) event()  {}
+func (SessionClosed) event()   {}
+func (UsageCounted) event()    {}

@@ -37,6 +37,13 @@ type Options struct {
 	// MoveInterval is the least time between two moves of a grant. Default
 	// 10 min.
 	MoveInterval time.Duration
+	// LostAfter is how long a NAS may be silent about a session before its
+	// device's place is free again: three times the interval of its reports.
+	// Default 15 min.
+	LostAfter time.Duration
+	// ReserveTime is how long a login at a NAS holds a device's place without
+	// a report of the session. Default 2 min.
+	ReserveTime time.Duration
 	// RefusalTime is how long every refused code takes to be answered, so that
 	// the time does not tell why. Default 250 ms; negative means none.
 	RefusalTime time.Duration
@@ -55,6 +62,7 @@ type Gate struct {
 	journal  Journal
 	archive  Archive
 	enforcer Enforcer
+	remote   Dispatcher
 	clock    Clock
 	opts     Options
 	log      *slog.Logger
@@ -94,6 +102,9 @@ type counter struct {
 	octets Octets
 	// moved is the monotonic time at which the counters last grew.
 	moved time.Duration
+	// heard is when a NAS last spoke of the session, and lasted how long the
+	// session had lasted then; zero when that is not known.
+	heard, lasted time.Duration
 }
 
 // A decision reads the state and emits events.
@@ -104,6 +115,9 @@ type request struct {
 	// derived decisions follow from clocks and counters alone: they are taken
 	// even when the journal cannot be written, because they can be taken again.
 	derived bool
+	// durable ones are taken like derived ones, but without a journal they are
+	// not answered as done.
+	durable bool
 	done    chan error
 }
 
@@ -128,7 +142,10 @@ var ErrStopped = errors.New("the gate is not running")
 
 // do has a decision taken and waits until it is durable and enforced.
 func (g *Gate) do(ctx context.Context, derived bool, d decision) error {
-	r := &request{decide: d, derived: derived, done: make(chan error, 1)}
+	return g.ask(ctx, newRequest(derived, d))
+}
+
+func (g *Gate) ask(ctx context.Context, r *request) error {
 	select {
 	case g.requests <- r:
 	case <-g.stopped:
@@ -158,6 +175,10 @@ type tx struct {
 	events  []Event
 	touched map[GrantID]struct{}
 	stops   map[SessionID]struct{}
+	// told are sessions of which a NAS must be told something.
+	told map[SessionID]struct{}
+	// strangers are sessions of a NAS that nobody has a right to.
+	strangers []Errand
 }
 
 // emit applies an event at once, so that later decisions of the same batch see
@@ -214,7 +235,7 @@ func newRequest(derived bool, d decision) *request {
 func (g *Gate) take(ctx context.Context, batch []*request) {
 	g.mu.Lock()
 	now := g.clock.Now()
-	t := &tx{State: g.state, gate: g, touched: map[GrantID]struct{}{}, stops: map[SessionID]struct{}{}}
+	t := &tx{State: g.state, gate: g, touched: map[GrantID]struct{}{}, stops: map[SessionID]struct{}{}, told: map[SessionID]struct{}{}}
 	before := g.state.mark()
 	records, answers := g.decide(t, batch, now)
 	if len(records) > 0 && g.degraded == nil {
@@ -224,6 +245,8 @@ func (g *Gate) take(ctx context.Context, batch []*request) {
 			g.state.rollback(before)
 			clear(t.touched)
 			clear(t.stops)
+			clear(t.told)
+			t.strangers = nil
 			records, answers = g.decide(t, batch, now)
 		}
 	}
@@ -232,6 +255,7 @@ func (g *Gate) take(ctx context.Context, batch []*request) {
 	}
 	g.state.keep()
 	set, stop := g.orders(t)
+	errands := g.errands(t)
 	g.mu.Unlock()
 
 	if len(set)+len(stop) > 0 {
@@ -242,7 +266,13 @@ func (g *Gate) take(ctx context.Context, batch []*request) {
 			g.mu.Unlock()
 		}
 	}
+	for _, e := range errands {
+		g.remote.Dispatch(e)
+	}
 	for i, r := range batch {
+		if r.durable && answers[i] == nil {
+			answers[i] = g.degraded
+		}
 		r.done <- answers[i]
 	}
 }
@@ -283,7 +313,7 @@ func (g *Gate) decide(t *tx, batch []*request, now Instant) ([]Record, []error) 
 // called with the lock held.
 func (g *Gate) orders(t *tx) (set []Order, stop []SessionID) {
 	for id := range t.stops {
-		if x, ok := g.state.sessions[id]; !ok || x.Stopped {
+		if x, ok := g.state.sessions[id]; !ok || x.Stopped && x.Path == "" {
 			stop = append(stop, id)
 		}
 	}
@@ -306,15 +336,20 @@ func (g *Gate) grantOrders(id GrantID, now Instant) []Order {
 	}
 	allowance := grant.octetsLeft()
 	if allowance != NoCap {
+		var counted uint64
 		for _, sid := range s.byGrant[id] {
 			x := s.sessions[sid]
-			if x.Stopped {
+			switch {
+			case x.Stopped:
 				// Delivered but not yet charged: it may not be used again.
 				allowance -= min(allowance, g.uncharged(x).Total())
-			} else {
-				allowance += x.Octets.Total()
+			case x.Path != "":
+				allowance -= min(allowance, g.uncharged(x).Total()+g.outstanding(x))
+			default:
+				counted += x.Octets.Total()
 			}
 		}
+		allowance += counted
 	}
 	var until time.Duration
 	if grant.Running {

@@ -127,7 +127,4 @@ type Dispatcher interface {
 var (
 	// ErrWrongPassword is a right code with a wrong password.
 	ErrWrongPassword = errors.New("the password does not go with the code")
-	// ErrShared is returned when other devices of the grant hold all that is
-	// left of it.
-	ErrShared = errors.New("the other devices of this grant are using what is left of it")
 )

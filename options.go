@@ -16,6 +16,8 @@ func (o Options) withDefaults() Options {
 	set(&o.SaveAfter, time.Hour)
 	set(&o.IdleTimeout, 15*time.Minute)
 	set(&o.MoveInterval, 10*time.Minute)
+	set(&o.LostAfter, 15*time.Minute)
+	set(&o.ReserveTime, 2*time.Minute)
 	set(&o.RefusalTime, 250*time.Millisecond)
 	if o.SaveChanges == 0 {
 		o.SaveChanges = 4096

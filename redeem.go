@@ -17,6 +17,9 @@ type Redemption struct {
 	Device MAC
 	// Move confirms that a grant in use on another device shall come here.
 	Move bool
+	// NAS is set for a device that a NAS holds: the grant becomes the device's,
+	// and goes online when the NAS asks (see [Gate.Admit]).
+	NAS string
 }
 
 // Redeem turns a voucher into a grant of the device and puts the device
@@ -69,6 +72,15 @@ func (g *Gate) isCustomer(d MAC) bool {
 }
 
 func (t *tx) redeem(r Redemption) error {
+	if err := t.claim(r, false); err != nil || r.NAS != "" {
+		return err
+	}
+	return t.connect(r.Device)
+}
+
+// claim makes what a code stands for the device's. Gone says that a device of
+// the grant that is not online gives way without being asked.
+func (t *tx) claim(r Redemption, gone bool) error {
 	if len(r.Code) > maxCode {
 		return ErrCodeTooLong
 	}
@@ -82,25 +94,21 @@ func (t *tx) redeem(r Redemption) error {
 	case !ok:
 		return ErrWrongCode
 	case v.Grant != 0:
-		return t.reenter(v.Grant, r)
+		return t.reenter(v.Grant, r, gone)
 	case v.Revoked:
 		return ErrRevokedCode
 	}
 	if now, trusted := t.meta.Clock.wall(); trusted && !v.Expires.IsZero() && !now.Before(v.Expires) {
 		return ErrExpiredCode
 	}
-	err = t.emit(GrantIssued{
+	return t.emit(GrantIssued{
 		Grant: t.meta.LastGrant + 1, Source: Source{"voucher", hex.EncodeToString(key[:])},
 		Voucher: key, Plan: v.Plan, Device: r.Device,
 	})
-	if err != nil {
-		return err
-	}
-	return t.connect(r.Device)
 }
 
 // reenter is a code that was used before: the customer's own, mostly.
-func (t *tx) reenter(id GrantID, r Redemption) error {
+func (t *tx) reenter(id GrantID, r Redemption, gone bool) error {
 	if err := t.expireDue(id); err != nil {
 		return err
 	}
@@ -114,28 +122,33 @@ func (t *tx) reenter(id GrantID, r Redemption) error {
 	case grant.State == Revoked:
 		return ErrRevokedCode
 	case grant.has(r.Device):
-		return t.connect(r.Device)
+		return nil
 	}
-	return t.bring(grant, r.Device, r.Move)
+	return t.bring(grant, r.Device, r.Move, gone)
 }
 
-// bring lets one more device use a grant, in place of the oldest one when the
-// plan has no room.
-func (t *tx) bring(grant Grant, d MAC, confirmed bool) error {
+// bring makes one more device one of a grant's, in place of the oldest one
+// when the plan has no room. That must be confirmed, unless one that is gone
+// gives way.
+func (t *tx) bring(grant Grant, d MAC, confirmed, gone bool) error {
 	plan, _ := t.plan(grant.Plan)
 	if len(grant.Devices) < plan.DevicesMax {
-		if err := t.emit(DeviceAdded{grant.ID, d}); err != nil {
-			return err
-		}
-		return t.connect(d)
+		return t.emit(DeviceAdded{grant.ID, d})
 	}
+	from := grant.Devices[0]
 	if !confirmed {
-		return ErrOtherDevice
+		i := slices.IndexFunc(grant.Devices, func(d MAC) bool {
+			_, online := t.openSession(grant.ID, d)
+			return !online
+		})
+		if !gone || i < 0 {
+			return ErrOtherDevice
+		}
+		from = grant.Devices[i]
 	}
 	if since := t.meta.Clock.Online - grant.Moved; grant.EverMoved && since < t.gate.opts.MoveInterval {
 		return &RetryError{ErrMovedRecently, t.gate.opts.MoveInterval - since}
 	}
-	from := grant.Devices[0]
 	if err := t.disconnect(from, grant.ID); err != nil {
 		return err
 	}
@@ -143,46 +156,87 @@ func (t *tx) bring(grant Grant, d MAC, confirmed bool) error {
 		return err
 	}
 	// The old device may have something else in its queue.
-	if err := t.connect(from); err != nil && !errors.Is(err, ErrNoGrant) {
+	return t.reconnect(from)
+}
+
+// reconnect lets a device go on with what else it has. Devices behind a NAS
+// come back by themselves.
+func (t *tx) reconnect(d MAC) error {
+	for _, grant := range t.live(d) {
+		for _, id := range t.byGrant[grant.ID] {
+			if x := t.sessions[id]; x.Device == d && x.Path != "" {
+				return nil
+			}
+		}
+	}
+	if err := t.connect(d); err != nil && !errors.Is(err, ErrNoGrant) {
 		return err
 	}
-	return t.connect(d)
+	return nil
 }
 
 // connect puts a device online under its active grant, or its oldest banked
-// one. It does nothing for a device that is online.
+// one. It does nothing for a device that is online there. On a NAS's data path
+// it ends.
 func (t *tx) connect(d MAC) error {
-	for _, grant := range t.live(d) {
-		if err := t.expireDue(grant.ID); err != nil {
-			return err
-		}
-	}
-	live := t.live(d)
-	for _, grant := range live {
-		if _, ok := t.openSession(grant.ID, d); ok {
-			return nil
-		}
-	}
-	i := slices.IndexFunc(live, func(g *Grant) bool { return g.State == Active })
-	if i < 0 {
-		if len(live) == 0 {
-			return ErrNoGrant
-		}
-		i = 0
-		if err := t.emit(GrantActivated{live[0].ID}); err != nil {
-			return err
-		}
-	}
-	return t.open(live[i].ID, d)
-}
-
-func (t *tx) open(id GrantID, d MAC) error {
-	sid := max(t.meta.LastSession, t.gate.highest) + 1
-	if err := t.emit(SessionOpened{Session: sid, Grant: id, Device: d}); err != nil {
+	id, err := t.choose(d, 0)
+	if err != nil {
 		return err
 	}
-	t.gate.counted[sid] = counter{moved: t.now.Mono}
-	t.touch(id)
+	for _, grant := range t.live(d) {
+		if x, ok := t.openSession(grant.ID, d); ok {
+			if x.Path == "" {
+				return nil
+			}
+			if err := t.stopSession(x); err != nil {
+				return err
+			}
+		}
+	}
+	return t.open(SessionOpened{Grant: id, Device: d})
+}
+
+// choose returns the grant that a device uses: the one that it is online with,
+// its active one, or its oldest banked one, which is started. Only, when not
+// zero, is the only one that may be used.
+func (t *tx) choose(d MAC, only GrantID) (GrantID, error) {
+	for _, grant := range t.live(d) {
+		if err := t.expireDue(grant.ID); err != nil {
+			return 0, err
+		}
+	}
+	var active, banked GrantID
+	for _, grant := range t.live(d) {
+		if only != 0 && grant.ID != only {
+			continue
+		}
+		if _, ok := t.openSession(grant.ID, d); ok {
+			return grant.ID, nil
+		}
+		if grant.State == Active && active == 0 {
+			active = grant.ID
+		}
+		if grant.State == Banked && banked == 0 {
+			banked = grant.ID
+		}
+	}
+	switch {
+	case active != 0:
+		return active, nil
+	case banked != 0:
+		return banked, t.emit(GrantActivated{banked})
+	}
+	return 0, ErrNoGrant
+}
+
+// open begins a session with the next number.
+func (t *tx) open(e SessionOpened) error {
+	e.Session = max(t.meta.LastSession, t.gate.highest) + 1
+	if err := t.emit(e); err != nil {
+		return err
+	}
+	t.gate.counted[e.Session] = counter{moved: t.now.Mono, heard: t.now.Mono}
+	t.touch(e.Grant)
 	return nil
 }
 
@@ -217,7 +271,7 @@ func (t *tx) stopSession(x Session) error {
 // Authorize puts a device online that still has something bought. It is what
 // the continue button of the portal does.
 func (g *Gate) Authorize(ctx context.Context, d MAC) (Standing, error) {
-	if st := g.Standing(d); st.Online {
+	if st := g.Standing(d); st.Online && st.NAS == "" {
 		return st, nil
 	}
 	if err := g.switches.admit(d, g.clock.Now().Mono); err != nil {
@@ -262,7 +316,10 @@ func (g *Gate) Move(ctx context.Context, token string, to MAC) (Standing, error)
 		case grant.has(to):
 			return t.connect(to)
 		}
-		return t.bring(grant, to, true)
+		if err := t.bring(grant, to, true, false); err != nil {
+			return err
+		}
+		return t.connect(to)
 	})
 	if err != nil {
 		return Standing{}, err
@@ -295,7 +352,7 @@ func (g *Gate) TopUp(ctx context.Context, id GrantID, octets uint64, d time.Dura
 		t.touch(id)
 		if grant.State.Ended() {
 			for _, dev := range grant.Devices {
-				if err := t.connect(dev); err != nil {
+				if err := t.reconnect(dev); err != nil {
 					return err
 				}
 			}

@@ -3,7 +3,6 @@ package zonegate
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -97,7 +96,7 @@ func (t *tx) reconcile(present map[SessionID]Usage) error {
 		if err := t.expireDue(x.Grant); err != nil {
 			return err
 		}
-		if err := t.connect(x.Device); err != nil && !errors.Is(err, ErrNoGrant) {
+		if err := t.reconnect(x.Device); err != nil {
 			return err
 		}
 	}
@@ -108,14 +107,14 @@ func (t *tx) reconcile(present map[SessionID]Usage) error {
 func (t *tx) adopt(x Session, octets Octets) error {
 	c := t.gate.counted[x.ID]
 	if octets.Up >= max(c.octets.Up, x.Octets.Up) && octets.Down >= max(c.octets.Down, x.Octets.Down) {
-		t.gate.counted[x.ID] = counter{octets, t.now.Mono}
+		t.gate.counted[x.ID] = counter{octets: octets, moved: t.now.Mono}
 		return nil
 	}
 	// The kernel's counters began again: what they show is all new.
 	if err := t.charge(x.Grant); err != nil {
 		return err
 	}
-	t.gate.counted[x.ID] = counter{octets, t.now.Mono}
+	t.gate.counted[x.ID] = counter{octets: octets, moved: t.now.Mono}
 	t.touch(x.Grant)
 	return t.emit(UsageCounted{[]SessionOctets{{x.ID, octets}}})
 }

@@ -133,11 +133,26 @@ type State struct {
 	// Indexes over grants and sessions.
 	byDevice map[MAC][]GrantID
 	byGrant  map[GrantID][]SessionID
+	byKey    map[sessionKey][]SessionID
 
 	dirty dirtySet
 	// undo puts back what the records since the last keep changed; nil when
 	// nothing can be undone.
 	undo []func()
+}
+
+// A sessionKey is how a NAS names its session. Before the NAS has named it,
+// it is the device's.
+type sessionKey struct {
+	path, key string
+	device    MAC
+}
+
+func (x *Session) key() sessionKey {
+	if x.Key == "" {
+		return sessionKey{path: x.Path, device: x.Device}
+	}
+	return sessionKey{path: x.Path, key: x.Key}
 }
 
 type daySalesKey struct{ day, plan, currency string }
@@ -176,6 +191,7 @@ func NewState(archive Archive, from Changes) *State {
 		sales:    map[daySalesKey]DaySales{},
 		byDevice: map[MAC][]GrantID{},
 		byGrant:  map[GrantID][]SessionID{},
+		byKey:    map[sessionKey][]SessionID{},
 	}
 	for _, p := range from.Plans {
 		s.putPlan(p)
@@ -340,17 +356,45 @@ func (s *State) putSession(x Session) {
 	old, had := s.sessions[x.ID]
 	if !had {
 		s.byGrant[x.Grant] = append(s.byGrant[x.Grant], x.ID)
+		s.nameSession(&x)
 	}
-	s.sessions[x.ID] = x
+	s.setSession(&old, &x)
 	if s.dirty.sessions != nil {
 		s.dirty.sessions[x.ID] = struct{}{}
 		s.undo = append(s.undo, func() {
 			if had {
-				s.sessions[x.ID] = old
+				s.setSession(&x, &old)
 			} else {
 				s.forgetSession(x)
 			}
 		})
+	}
+}
+
+// setSession replaces a session that has its place in the indexes.
+func (s *State) setSession(old, x *Session) {
+	s.sessions[x.ID] = *x
+	if old.ID == x.ID && old.key() != x.key() {
+		s.unnameSession(old)
+		s.nameSession(x)
+	}
+}
+
+// Only NASes name their sessions.
+func (s *State) nameSession(x *Session) {
+	if x.Path != "" {
+		s.byKey[x.key()] = append(s.byKey[x.key()], x.ID)
+	}
+}
+
+func (s *State) unnameSession(x *Session) {
+	if x.Path == "" {
+		return
+	}
+	k := x.key()
+	s.byKey[k] = without(s.byKey[k], x.ID)
+	if len(s.byKey[k]) == 0 {
+		delete(s.byKey, k)
 	}
 }
 
@@ -362,11 +406,13 @@ func (s *State) dropSession(x Session) {
 	s.undo = append(s.undo, func() {
 		s.sessions[x.ID] = x
 		s.byGrant[x.Grant] = append(s.byGrant[x.Grant], x.ID)
+		s.nameSession(&x)
 	})
 }
 
 func (s *State) forgetSession(x Session) {
 	delete(s.sessions, x.ID)
+	s.unnameSession(&x)
 	s.byGrant[x.Grant] = without(s.byGrant[x.Grant], x.ID)
 	if len(s.byGrant[x.Grant]) == 0 {
 		delete(s.byGrant, x.Grant)

@@ -165,14 +165,32 @@ func sealSession(s zonegate.Session) []byte {
 	e.string(s.Path)
 	e.octets(s.Octets)
 	e.bool(s.Stopped)
-	return seal(entityVersion, e.b)
+	e.terms(s.Terms)
+	e.string(s.Key)
+	e.string(s.Handle)
+	e.int(int64(s.Opened))
+	e.bool(s.Lost)
+	e.bool(s.Over)
+	return seal(sessionVersion, e.b)
 }
 
+// sessionVersion is the present form of a session. Version 1 ends before the
+// terms.
+const sessionVersion = 2
+
 func openSession(value []byte) (zonegate.Session, error) {
-	d := unseal(entityVersion, value)
+	version := byte(sessionVersion)
+	if len(value) > 0 && value[0] == 1 {
+		version = 1
+	}
+	d := unseal(version, value)
 	s := zonegate.Session{
 		ID: d.session(), Grant: d.grant(), Device: d.mac(), Path: d.string(),
 		Octets: d.octets(), Stopped: d.bool(),
+	}
+	if version > 1 {
+		s.Terms, s.Key, s.Handle = d.terms(), d.string(), d.string()
+		s.Opened, s.Lost, s.Over = time.Duration(d.int()), d.bool(), d.bool()
 	}
 	return s, d.end()
 }

@@ -14,21 +14,27 @@ import (
 const recordVersion = 1
 
 const (
-	kindZoneFounded    = 1
-	kindPlanSet        = 2
-	kindVouchersAdded  = 3
-	kindVoucherRevoked = 4
-	kindGrantIssued    = 5
-	kindGrantActivated = 6
-	kindDeviceAdded    = 7
-	kindGrantMoved     = 8
-	kindToppedUp       = 9
-	kindGrantReplanned = 10
-	kindGrantEnded     = 11
-	kindSessionOpened  = 12
-	kindSessionStopped = 13
-	kindSessionClosed  = 14
-	kindUsageCounted   = 15
+	kindZoneFounded     = 1
+	kindPlanSet         = 2
+	kindVouchersAdded   = 3
+	kindVoucherRevoked  = 4
+	kindGrantIssued     = 5
+	kindGrantActivated  = 6
+	kindDeviceAdded     = 7
+	kindGrantMoved      = 8
+	kindToppedUp        = 9
+	kindGrantReplanned  = 10
+	kindGrantEnded      = 11
+	kindSessionOpened   = 12
+	kindSessionStopped  = 13
+	kindSessionClosed   = 14
+	kindUsageCounted    = 15
+	kindSessionAdmitted = 16 // SessionOpened with terms
+	kindSessionReported = 17
+	kindSessionTold     = 18
+	kindSessionLost     = 19
+	kindSessionResumed  = 20
+	kindSessionOver     = 21
 )
 
 func encodeRecord(r zonegate.Record) ([]byte, error) {
@@ -75,6 +81,16 @@ func (e *encoder) ref(r zonegate.PlanRef) { e.string(r.ID); e.uint(uint64(r.Vers
 
 func (d *decoder) ref() zonegate.PlanRef {
 	return zonegate.PlanRef{ID: d.string(), Version: uint32(d.uint())}
+}
+
+func (e *encoder) terms(t zonegate.Terms) {
+	e.ref(t.Plan)
+	e.uint(t.Limit)
+	e.int(int64(t.Ends))
+}
+
+func (d *decoder) terms() zonegate.Terms {
+	return zonegate.Terms{Plan: d.ref(), Limit: d.uint(), Ends: time.Duration(d.int())}
 }
 
 func (e *encoder) event(event zonegate.Event) error {
@@ -132,11 +148,37 @@ func (e *encoder) event(event zonegate.Event) error {
 		e.uint(uint64(v.Grant))
 		e.uint(uint64(v.State))
 	case zonegate.SessionOpened:
-		e.uint(kindSessionOpened)
+		kind := uint64(kindSessionOpened)
+		if v.Terms != (zonegate.Terms{}) {
+			kind = kindSessionAdmitted
+		}
+		e.uint(kind)
 		e.uint(uint64(v.Session))
 		e.uint(uint64(v.Grant))
 		e.raw(v.Device[:])
 		e.string(v.Path)
+		if kind == kindSessionAdmitted {
+			e.terms(v.Terms)
+		}
+	case zonegate.SessionReported:
+		e.uint(kindSessionReported)
+		e.uint(uint64(v.Session))
+		e.string(v.Key)
+		e.string(v.Handle)
+	case zonegate.SessionTold:
+		e.uint(kindSessionTold)
+		e.uint(uint64(v.Session))
+		e.terms(v.Terms)
+	case zonegate.SessionLost:
+		e.uint(kindSessionLost)
+		e.uint(uint64(v.Session))
+	case zonegate.SessionResumed:
+		e.uint(kindSessionResumed)
+		e.uint(uint64(v.Session))
+	case zonegate.SessionOver:
+		e.uint(kindSessionOver)
+		e.uint(uint64(v.Session))
+		e.octets(v.Octets)
 	case zonegate.SessionStopped:
 		e.uint(kindSessionStopped)
 		e.uint(uint64(v.Session))
@@ -207,6 +249,18 @@ func (d *decoder) event() zonegate.Event {
 		return v
 	case kindSessionOpened:
 		return zonegate.SessionOpened{Session: d.session(), Grant: d.grant(), Device: d.mac(), Path: d.string()}
+	case kindSessionAdmitted:
+		return zonegate.SessionOpened{Session: d.session(), Grant: d.grant(), Device: d.mac(), Path: d.string(), Terms: d.terms()}
+	case kindSessionReported:
+		return zonegate.SessionReported{Session: d.session(), Key: d.string(), Handle: d.string()}
+	case kindSessionTold:
+		return zonegate.SessionTold{Session: d.session(), Terms: d.terms()}
+	case kindSessionLost:
+		return zonegate.SessionLost{Session: d.session()}
+	case kindSessionResumed:
+		return zonegate.SessionResumed{Session: d.session()}
+	case kindSessionOver:
+		return zonegate.SessionOver{Session: d.session(), Octets: d.octets()}
 	case kindSessionStopped:
 		return zonegate.SessionStopped{Session: d.session()}
 	case kindSessionClosed:

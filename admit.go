@@ -1,0 +1,247 @@
+package zonegate
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+)
+
+// DispatchTo has sessions of NASes told what changes. It must be called before
+// Run; without it a NAS only learns at its next login.
+func (g *Gate) DispatchTo(d Dispatcher) { g.remote = d }
+
+// Admit lets a device in through a NAS: it redeems the code, if there is one,
+// starts the grant and holds the device's place until the NAS reports the
+// session. It can be repeated. A refusal comes at once.
+//
+// A code that is used on another device moves here when that device is not
+// online; otherwise it is ErrOtherDevice.
+func (g *Gate) Admit(ctx context.Context, l Login) (Admission, error) {
+	if l.Code != "" {
+		if _, err := g.guesses.admit(l.Device, g.clock.Now().Mono); err != nil {
+			return Admission{}, err
+		}
+		defer g.guesses.checked(l.Device)
+	}
+	var a Admission
+	err := ErrWrongPassword
+	if l.Code == "" || l.Proves == nil || proves(l) {
+		err = g.do(ctx, true, func(t *tx) (err error) {
+			a, err = t.admit(l)
+			return err
+		})
+	}
+	if isGuess(err) || errors.Is(err, ErrWrongPassword) {
+		g.guesses.wrong(l.Device, g.clock.Now().Mono)
+	}
+	return a, err
+}
+
+// proves says whether the customer gave one of the passwords that go with a
+// code: none, or the code again.
+func proves(l Login) bool {
+	return l.Proves("") || l.Proves(l.Code) || l.Proves(NormalizeCode(l.Code))
+}
+
+func (t *tx) admit(l Login) (Admission, error) {
+	if l.Code != "" {
+		m := len(t.events)
+		if err := t.claim(Redemption{Code: l.Code, Device: l.Device, NAS: l.NAS}, true); err != nil {
+			return Admission{}, err
+		}
+		if len(t.events) > m && t.gate.degraded != nil {
+			return Admission{}, t.gate.degraded
+		}
+	}
+	for {
+		id, err := t.choose(l.Device, l.Grant)
+		if err != nil {
+			return Admission{}, err
+		}
+		if t.octetsLeft(t.grants[id]) > 0 {
+			return t.place(*t.grants[id], l)
+		}
+		if err := t.end(id, Spent); err != nil {
+			return Admission{}, err
+		}
+	}
+}
+
+// place finds or opens the session of a login.
+func (t *tx) place(grant Grant, l Login) (Admission, error) {
+	plan, ok := t.plan(grant.Plan)
+	if !ok {
+		return Admission{}, fmt.Errorf("plan %s: %w", grant.Plan.ID, ErrNoSuchPlan)
+	}
+	x, open := t.openSession(grant.ID, l.Device)
+	if open && x.Path != l.NAS {
+		// One device is in one place.
+		if err := t.stopSession(x); err != nil {
+			return Admission{}, err
+		}
+		open = false
+	}
+	if open {
+		if w := t.gate.wanted(&grant, &x); w != x.Terms {
+			if err := t.emit(SessionTold{x.ID, w}); err != nil {
+				return Admission{}, err
+			}
+		}
+		c := t.gate.counted[x.ID]
+		c.heard = t.now.Mono
+		t.gate.counted[x.ID] = c
+	} else {
+		if err := t.share(&grant); err != nil {
+			return Admission{}, err
+		}
+		ends := grant.EndsAt
+		if !grant.Running {
+			ends = t.meta.Clock.of(grant.Time) + grant.TimeLeft
+		}
+		err := t.open(SessionOpened{
+			Grant: grant.ID, Device: l.Device, Path: l.NAS,
+			Terms: Terms{Plan: grant.Plan, Limit: t.gate.slice(&grant, 0), Ends: ends},
+		})
+		if err != nil {
+			return Admission{}, err
+		}
+		x, _ = t.openSession(grant.ID, l.Device)
+	}
+	x = t.sessions[x.ID]
+	return Admission{
+		Session: x, Plan: plan, Token: t.gate.token(grant.ID), Live: x.Key != "",
+		Counted:  t.gate.counted[x.ID].octets,
+		TimeLeft: max(1, x.Terms.Ends-t.meta.Clock.of(grant.Time)),
+	}, nil
+}
+
+// share makes room in a capped grant for one more session: when the others
+// hold more than half of what would be fair for it, they give some back.
+func (t *tx) share(grant *Grant) error {
+	left := t.octetsLeft(grant)
+	if left == NoCap {
+		return nil
+	}
+	fair := left / uint64(t.passing(grant.ID)+1)
+	if t.gate.slice(grant, 0) >= fair/2 {
+		return nil
+	}
+	for _, id := range t.byGrant[grant.ID] {
+		x := t.sessions[id]
+		if x.Stopped || x.Path == "" || t.gate.outstanding(x) <= fair {
+			continue
+		}
+		less := x.Terms
+		less.Limit = t.gate.counted[id].octets.Total() + fair
+		if err := t.emit(SessionTold{id, less}); err != nil {
+			return err
+		}
+		t.errand(id)
+	}
+	return nil
+}
+
+// slice is how many octets a session of a grant may deliver in all: what it
+// has, and its part of what no other session holds. A place is kept for each
+// of the grant's other devices. ID is zero for a session that is to be opened.
+func (g *Gate) slice(grant *Grant, id SessionID) uint64 {
+	free := grant.octetsLeft()
+	if free == NoCap {
+		return NoCap
+	}
+	places := uint64(max(1, len(grant.Devices)))
+	for _, other := range g.state.byGrant[grant.ID] {
+		x := g.state.sessions[other]
+		held := g.uncharged(x).Total()
+		if other != id && !x.Stopped {
+			held += g.outstanding(x)
+			places--
+		}
+		free -= min(free, held)
+	}
+	if part := free / max(1, places); part >= SpentBelow {
+		free = part
+	}
+	return g.counted[id].octets.Total() + free
+}
+
+// outstanding is what a session of a NAS may still deliver.
+func (g *Gate) outstanding(x Session) uint64 {
+	return x.Terms.Limit - min(x.Terms.Limit, g.counted[x.ID].octets.Total())
+}
+
+// wanted returns the terms that a passing session of a NAS should have. Its
+// limit is only raised, and where several devices share a grant only when
+// little of it is left, so that a NAS is not told something all the time.
+func (g *Gate) wanted(grant *Grant, x *Session) Terms {
+	w := Terms{Plan: grant.Plan, Limit: x.Terms.Limit, Ends: x.Terms.Ends}
+	if grant.Running {
+		w.Ends = grant.EndsAt
+	}
+	limit := g.slice(grant, x.ID)
+	if limit == NoCap {
+		w.Limit = NoCap
+		return w
+	}
+	has := g.outstanding(*x)
+	gets := limit - min(limit, g.counted[x.ID].octets.Total())
+	if gets > has && (len(grant.Devices) == 1 || has <= gets/4) {
+		w.Limit = limit
+	}
+	return w
+}
+
+// errand has a NAS told about a session.
+func (t *tx) errand(id SessionID) { t.told[id] = struct{}{} }
+
+// errands returns what NASes must be told after a batch. It is called with the
+// lock held.
+func (g *Gate) errands(t *tx) []Errand {
+	if g.remote == nil {
+		return nil
+	}
+	for id := range t.touched {
+		for _, sid := range g.state.byGrant[id] {
+			if x := g.state.sessions[sid]; x.Path != "" && !x.Stopped && g.wanted(g.state.grants[id], &x) != x.Terms {
+				t.errand(sid)
+			}
+		}
+	}
+	for id := range t.stops {
+		t.errand(id)
+	}
+	out := t.strangers
+	for id := range t.told {
+		x, ok := g.state.sessions[id]
+		grant := g.state.grants[x.Grant]
+		if !ok || x.Path == "" || x.Key == "" || x.Over || grant == nil {
+			continue
+		}
+		e := Errand{Session: x, Counted: g.counted[id].octets, Stop: x.Stopped}
+		if !x.Stopped {
+			e.Plan, _ = g.state.plan(grant.Plan)
+			e.Terms = g.wanted(grant, &x)
+			e.TimeLeft = max(1, e.Terms.Ends-g.state.meta.Clock.advance(t.now).of(grant.Time))
+		}
+		out = append(out, e)
+	}
+	sortBy(out, func(a, b *Errand) int { return cmp.Compare(a.Session.ID, b.Session.ID) })
+	return out
+}
+
+// Told notes that a NAS has taken terms over, or will do so by itself before
+// it matters.
+func (g *Gate) Told(ctx context.Context, id SessionID, terms Terms) error {
+	return g.do(ctx, true, func(t *tx) error {
+		x, ok := t.sessions[id]
+		if !ok || x.Stopped || x.Terms == terms {
+			return nil
+		}
+		if err := t.emit(SessionTold{id, terms}); err != nil {
+			return err
+		}
+		t.touch(x.Grant)
+		return nil
+	})
+}
