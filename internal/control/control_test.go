@@ -28,6 +28,7 @@ type desk struct {
 	err      error
 	codes    []string
 	batch    zonegate.Batch
+	findings []control.Finding
 }
 
 func (d *desk) note(format string, args ...any) error {
@@ -69,6 +70,25 @@ func (d *desk) Revoke(_ context.Context, id zonegate.GrantID) error {
 }
 func (d *desk) Reconcile(context.Context) error { return d.note("reconcile") }
 
+func (d *desk) NASes(context.Context) (control.NASes, error) {
+	return control.NASes{
+		NASes:   []control.NAS{{Name: "ap", Address: "10.0.0.2", Vendor: "generic", Packets: map[string]uint64{"accepted": 3}}},
+		Packets: map[string]uint64{"unknown_nas": 4},
+	}, d.err
+}
+
+func (d *desk) AddNAS(_ context.Context, in control.AddNAS) (control.AddedNAS, error) {
+	return control.AddedNAS{NAS: control.NAS{Name: in.Name}, Secret: "drawn"}, d.note("add NAS %+v", in)
+}
+
+func (d *desk) RemoveNAS(_ context.Context, name string) (control.RemovedNAS, error) {
+	return control.RemovedNAS{Name: name, Sessions: 2}, d.note("remove NAS %s", name)
+}
+
+func (d *desk) TestNAS(_ context.Context, name string) (control.NASReport, error) {
+	return control.NASReport{NAS: control.NAS{Name: name}, Findings: d.findings}, d.note("test NAS %s", name)
+}
+
 type vault struct {
 	text string
 	err  error
@@ -87,8 +107,9 @@ func (v vault) Verify() (control.JournalReport, error) {
 
 func handler(d *desk) *control.Handler {
 	return &control.Handler{
-		Catalogue: d, Vouchers: d, Grants: d, Vault: vault{text: "everything"},
-		Base: control.Status{Version: "v1", Zone: "z"}, Started: time.Now(),
+		Catalogue: d, Vouchers: d, Grants: d, Vault: vault{text: "everything"}, NASes: d,
+		Unconfirmed: func() map[zonegate.SessionID]bool { return map[zonegate.SessionID]bool{10: true} },
+		Base:        control.Status{Version: "v1", Zone: "z"}, Started: time.Now(),
 		Facts: func(context.Context) control.Facts { return control.Facts{Storage: []string{"ext4"}} },
 	}
 }
@@ -149,6 +170,7 @@ func TestQuestions(t *testing.T) {
 		status, err := c.Status(ctx)
 		want := control.Status{
 			Running: true, Version: "v1", Zone: "z", DataPath: "no LAN", Record: 12, Sessions: 1, ActiveGrants: 1, Unused: 7,
+			NASes: 1, Packets: map[string]uint64{"unknown_nas": 4},
 		}
 		if diff := cmp.Diff(want, status); err != nil || diff != "" {
 			t.Errorf("status: %v\n%s", err, diff)
@@ -422,4 +444,69 @@ func TestAFileIsNotReplaced(t *testing.T) {
 	if _, err := control.Dial(t.Context(), filepath.Join(t.TempDir(), "none")); !errors.Is(err, control.ErrNoDaemon) {
 		t.Fatalf("no socket: %v", err)
 	}
+}
+
+func TestNASes(t *testing.T) {
+	both(t, func(t *testing.T, c *control.Client, d *desk) {
+		ctx := t.Context()
+		list, err := c.NASes(ctx)
+		if err != nil || len(list.NASes) != 1 || list.NASes[0].Packets["accepted"] != 3 || list.Packets["unknown_nas"] != 4 || list.Listening == nil {
+			t.Errorf("%v %+v", err, list)
+		}
+		s, err := c.Status(ctx)
+		if err != nil || s.NASes != 1 || s.Packets["unknown_nas"] != 4 {
+			t.Errorf("%v %+v", err, s)
+		}
+		in := control.AddNAS{
+			Name: "ap", Address: "10.0.0.2", Vendor: "mikrotik", Secret: "s3cret", UAMSecret: "u", RequireMA: "yes",
+			CoAPort: 1700, NoCoA: true, Interim: 60, Strict: true, Logins: []string{"10.5.50.1"}, Force: true,
+		}
+		added, err := c.AddNAS(ctx, in)
+		if err != nil || added.NAS.Name != "ap" || added.Secret != "drawn" {
+			t.Errorf("%v %+v", err, added)
+		}
+		removed, err := c.RemoveNAS(ctx, "ap")
+		if err != nil || removed != (control.RemovedNAS{Name: "ap", Sessions: 2}) {
+			t.Errorf("%v %+v", err, removed)
+		}
+		for severity, ok := range map[string]bool{"info": true, "warning": true, "error": false} {
+			d.findings = []control.Finding{{Severity: severity}, {Severity: "info"}}
+			r, err := c.TestNAS(ctx, "ap")
+			if err != nil || r.OK != ok || len(r.Findings) != 2 {
+				t.Errorf("%s: %v %+v", severity, err, r)
+			}
+		}
+		want := []string{fmt.Sprintf("add NAS %+v", in), "remove NAS ap", "test NAS ap", "test NAS ap", "test NAS ap"}
+		if diff := cmp.Diff(want, d.asked); diff != "" {
+			t.Error(diff)
+		}
+		d.err = &control.Error{Code: control.CodeNotFound, Message: "no such NAS"}
+		var e *control.Error
+		if _, err := c.RemoveNAS(ctx, "other"); !errors.As(err, &e) || e.Code != control.CodeNotFound {
+			t.Errorf("%v", err)
+		}
+		if _, err := c.NASes(ctx); !errors.As(err, &e) {
+			t.Errorf("%v", err)
+		}
+	})
+}
+
+// A session at a NAS shows where it is, and what is not certain about it.
+func TestSessionsAtNASes(t *testing.T) {
+	both(t, func(t *testing.T, c *control.Client, d *desk) {
+		for id, x := range []zonegate.Session{{}, {Path: "ap", Key: "81a00001"}, {Path: "ap@10.0.0.3"}} {
+			x.ID = zonegate.SessionID(9 + id)
+			d.sessions = append(d.sessions, zonegate.SessionView{Session: x})
+		}
+		got, err := c.Sessions(t.Context())
+		if err != nil || len(got.Sessions) != 3 {
+			t.Fatalf("%v %+v", err, got)
+		}
+		for i, want := range []control.Session{{}, {Path: "ap", Unconfirmed: true}, {Path: "ap@10.0.0.3", Reserved: true}} {
+			s := got.Sessions[i]
+			if s.Path != want.Path || s.Reserved != want.Reserved || s.Unconfirmed != want.Unconfirmed {
+				t.Errorf("session %d: %+v", i, s)
+			}
+		}
+	})
 }

@@ -55,6 +55,10 @@ type Handler struct {
 	// sessions is refused with ErrNoDaemon.
 	Grants GrantDesk
 	Vault  Vault
+	NASes  NASDesk
+	// Unconfirmed says for which sessions a NAS has not yet shown that it does
+	// what it was told; nil when nothing was.
+	Unconfirmed func() map[zonegate.SessionID]bool
 	// Base is what Status says that never changes.
 	Base Status
 	// Started is when the daemon started; zero without one.
@@ -78,6 +82,7 @@ func (h *Handler) HTTP() http.Handler {
 	get(h, mux, "/v1/vouchers", h.vouchers)
 	get(h, mux, "/v1/sessions", h.sessions)
 	get(h, mux, "/v1/facts", h.facts)
+	get(h, mux, "/v1/nas", h.nases)
 	get(h, mux, "/v1/journal/verify", func(context.Context) (JournalReport, error) { return h.Vault.Verify() })
 	mux.HandleFunc("GET /v1/backup", h.backup)
 	post(h, mux, "/v1/vouchers/create", h.createVouchers)
@@ -87,6 +92,9 @@ func (h *Handler) HTTP() http.Handler {
 	post(h, mux, "/v1/grants/topup", h.topUp)
 	post(h, mux, "/v1/grants/revoke", h.revokeGrant)
 	post(h, mux, "/v1/reconcile", h.reconcile)
+	post(h, mux, "/v1/nas/add", h.addNAS)
+	post(h, mux, "/v1/nas/remove", h.removeNAS)
+	post(h, mux, "/v1/nas/test", h.testNAS)
 	return mux
 }
 
@@ -158,7 +166,7 @@ func statusOf(code string) int {
 	return http.StatusInternalServerError
 }
 
-func (h *Handler) status(context.Context) (Status, error) {
+func (h *Handler) status(ctx context.Context) (Status, error) {
 	s, health := h.Base, h.Catalogue.Health()
 	if health.Journal != nil {
 		s.Journal = health.Journal.Error()
@@ -172,6 +180,13 @@ func (h *Handler) status(context.Context) (Status, error) {
 		s.Running = true
 		s.Sessions = len(h.Grants.Sessions())
 		s.UpSeconds = int64(time.Since(h.Started) / time.Second)
+	}
+	if h.NASes != nil {
+		list, err := h.nases(ctx)
+		if err != nil {
+			return s, err
+		}
+		s.NASes, s.Packets = len(list.NASes), list.Packets
 	}
 	s.OK = s.Running && s.Journal == "" && s.DataPath == ""
 	return s, nil
@@ -270,10 +285,16 @@ func (h *Handler) sessions(context.Context) (Sessions, error) {
 	if h.Grants == nil {
 		return Sessions{}, ErrNoDaemon
 	}
+	var unconfirmed map[zonegate.SessionID]bool
+	if h.Unconfirmed != nil {
+		unconfirmed = h.Unconfirmed()
+	}
 	out := Sessions{Sessions: []Session{}}
 	for _, s := range h.Grants.Sessions() {
+		x := s.Session
 		out.Sessions = append(out.Sessions, Session{
-			ID: uint32(s.Session.ID), Device: s.Session.Device.String(), Path: s.Session.Path,
+			ID: uint32(x.ID), Device: x.Device.String(), Path: x.Path,
+			Reserved: x.Path != "" && x.Key == "", Unconfirmed: unconfirmed[x.ID],
 			Up: s.Octets.Up, Down: s.Octets.Down, Balance: balance(s.Balance),
 		})
 	}

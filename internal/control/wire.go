@@ -24,8 +24,12 @@ type Status struct {
 	ActiveGrants int    `json:"active_grants"`
 	Unused       int    `json:"unused_vouchers"`
 	ClockTrusted bool   `json:"clock_trusted"`
-	PID          int    `json:"pid"`
-	UpSeconds    int64  `json:"up_seconds"`
+	// NASes is how many are in the book; Packets counts theirs, and those of
+	// strangers, by what became of them.
+	NASes     int               `json:"nases"`
+	Packets   map[string]uint64 `json:"packets"`
+	PID       int               `json:"pid"`
+	UpSeconds int64             `json:"up_seconds"`
 }
 
 // A Plan is an offer.
@@ -116,12 +120,18 @@ type RevokeVoucher struct {
 
 // A Session is a device online.
 type Session struct {
-	ID      uint32  `json:"id"`
-	Device  string  `json:"device"`
-	Path    string  `json:"path"`
-	Up      uint64  `json:"up_bytes"`
-	Down    uint64  `json:"down_bytes"`
-	Balance Balance `json:"grant"`
+	ID     uint32 `json:"id"`
+	Device string `json:"device"`
+	// Path is the NAS where the device is; empty is this machine's LAN.
+	Path string `json:"path"`
+	// Reserved says that the NAS was told to let the device in and has not
+	// said yet that it did. Unconfirmed says that the NAS has not shown yet
+	// that it does what it was told last.
+	Reserved    bool    `json:"reserved"`
+	Unconfirmed bool    `json:"unconfirmed"`
+	Up          uint64  `json:"up_bytes"`
+	Down        uint64  `json:"down_bytes"`
+	Balance     Balance `json:"grant"`
 }
 
 // A Balance is what is left of a grant. OctetsLeft is missing without a cap,

@@ -1,0 +1,152 @@
+package control
+
+import (
+	"context"
+	"time"
+)
+
+// A NASDesk looks after the machines that ask us over RADIUS. What it refuses
+// is any error, or an *Error with another code.
+type NASDesk interface {
+	// NASes lists them. What only a running daemon knows is missing without
+	// one.
+	NASes(ctx context.Context) (NASes, error)
+	// AddNAS makes one known; RemoveNAS forgets one and ends its sessions.
+	AddNAS(ctx context.Context, in AddNAS) (AddedNAS, error)
+	RemoveNAS(ctx context.Context, name string) (RemovedNAS, error)
+	// TestNAS says what is wrong with one. Without a daemon it is ErrNoDaemon.
+	TestNAS(ctx context.Context, name string) (NASReport, error)
+}
+
+// A NAS is a machine, or a range of machines of one make, that asks us who may
+// come in. Its secrets are never told.
+type NAS struct {
+	Name    string `json:"name"`
+	Address string `json:"address"`
+	Vendor  string `json:"vendor"`
+	// RequireMA is "auto", "yes" or "no". Signed says that auto has become yes,
+	// because a packet once had a Message-Authenticator.
+	RequireMA string `json:"require_message_authenticator"`
+	Signed    bool   `json:"signed"`
+	// CoAPort is where it takes our requests; 0 means that it takes none.
+	CoAPort    uint16   `json:"coa_port"`
+	Interim    int64    `json:"interim_seconds"`
+	Strict     bool     `json:"strict"`
+	Logins     []string `json:"logins"`
+	UAMSecret  bool     `json:"has_uam_secret"`
+	WeakSecret bool     `json:"weak_secret"`
+	Sessions   int      `json:"sessions"`
+	// Seen is when a good packet last came; missing when none did since the
+	// daemon started.
+	Seen *time.Time `json:"seen,omitempty"`
+	// Packets counts packets by what became of them, since the daemon started.
+	Packets map[string]uint64 `json:"packets"`
+}
+
+// NASes is the book, with what the server counted. Listening is empty when it
+// is not open.
+type NASes struct {
+	NASes     []NAS    `json:"nases"`
+	Listening []string `json:"listening"`
+	// Packets counts packets by what became of them, those of strangers among
+	// them, since the daemon started.
+	Packets map[string]uint64 `json:"packets"`
+}
+
+// AddNAS asks for a new entry. What is empty gets its default.
+type AddNAS struct {
+	Name      string   `json:"name"`
+	Address   string   `json:"address"`
+	Vendor    string   `json:"vendor,omitempty"`
+	Secret    string   `json:"secret,omitempty"` // empty: one is drawn
+	UAMSecret string   `json:"uam_secret,omitempty"`
+	RequireMA string   `json:"require_message_authenticator,omitempty"`
+	CoAPort   uint16   `json:"coa_port,omitempty"`
+	NoCoA     bool     `json:"no_coa,omitempty"`
+	Interim   int64    `json:"interim_seconds,omitempty"`
+	Strict    bool     `json:"strict,omitempty"`
+	Logins    []string `json:"logins,omitempty"`
+	// Force takes a secret that can be guessed.
+	Force bool `json:"force,omitempty"`
+}
+
+// AddedNAS is the only place where a drawn secret ever stands.
+type AddedNAS struct {
+	NAS    NAS    `json:"nas"`
+	Secret string `json:"secret,omitempty"`
+}
+
+// RemoveNAS asks to forget a NAS.
+type RemoveNAS struct {
+	Name string `json:"name"`
+}
+
+// RemovedNAS says how many sessions ended with a NAS.
+type RemovedNAS struct {
+	Name     string `json:"name"`
+	Sessions int    `json:"sessions_ended"`
+}
+
+// TestNAS asks what is wrong with a NAS.
+type TestNAS struct {
+	Name string `json:"name"`
+}
+
+// A NASReport is what a test of a NAS found. OK says that no finding is an
+// error.
+type NASReport struct {
+	OK       bool      `json:"ok"`
+	NAS      NAS       `json:"nas"`
+	Findings []Finding `json:"findings"`
+}
+
+func (h *Handler) nases(ctx context.Context) (NASes, error) {
+	out, err := h.NASes.NASes(ctx)
+	if out.NASes == nil {
+		out.NASes = []NAS{}
+	}
+	if out.Listening == nil {
+		out.Listening = []string{}
+	}
+	return out, err
+}
+
+func (h *Handler) addNAS(ctx context.Context, in AddNAS) (AddedNAS, error) {
+	return h.NASes.AddNAS(ctx, in)
+}
+
+func (h *Handler) removeNAS(ctx context.Context, in RemoveNAS) (RemovedNAS, error) {
+	return h.NASes.RemoveNAS(ctx, in.Name)
+}
+
+func (h *Handler) testNAS(ctx context.Context, in TestNAS) (NASReport, error) {
+	out, err := h.NASes.TestNAS(ctx, in.Name)
+	if out.Findings == nil {
+		out.Findings = []Finding{}
+	}
+	out.OK = true
+	for _, f := range out.Findings {
+		out.OK = out.OK && f.Severity != "error"
+	}
+	return out, err
+}
+
+// NASes asks for the NASes that are known.
+func (c *Client) NASes(ctx context.Context) (NASes, error) {
+	return ask[NASes](ctx, c, "GET", "/v1/nas", nil)
+}
+
+// AddNAS makes a NAS known. A drawn secret is in the answer and nowhere else.
+func (c *Client) AddNAS(ctx context.Context, in AddNAS) (AddedNAS, error) {
+	return ask[AddedNAS](ctx, c, "POST", "/v1/nas/add", in)
+}
+
+// RemoveNAS forgets a NAS and ends its sessions.
+func (c *Client) RemoveNAS(ctx context.Context, name string) (RemovedNAS, error) {
+	return ask[RemovedNAS](ctx, c, "POST", "/v1/nas/remove", RemoveNAS{Name: name})
+}
+
+// TestNAS asks what is wrong with a NAS.
+func (c *Client) TestNAS(ctx context.Context, name string) (NASReport, error) {
+	return ask[NASReport](ctx, c, "POST", "/v1/nas/test", TestNAS{Name: name})
+}
