@@ -24,8 +24,7 @@ type Script interface {
 // A Load is a closed loop: a number of sockets with one request outstanding
 // each, the next one sent when the answer is there.
 type Load struct {
-	Server  netip.AddrPort
-	Sockets int
+	From *Sockets
 	// Wait is how long an answer may take; then the same packet is sent again,
 	// until Tries are made.
 	Wait  time.Duration
@@ -35,6 +34,8 @@ type Load struct {
 	// Requests, when not zero, ends the load after so many are answered or
 	// given up, however long it takes. Nothing is a warm-up then.
 	Requests int
+	// Begin, when not nil, is called at the moment when the counting begins.
+	Begin func()
 }
 
 // A Result is what came of a load.
@@ -64,6 +65,50 @@ func (r *Result) Percentile(p float64) time.Duration {
 	return r.took[min(len(r.took)-1, int(float64(len(r.took))*p/100))]
 }
 
+// Sockets are connected to one server. They outlive a load: a server keeps
+// what it answered for some seconds by the port that asked.
+type Sockets struct {
+	epoll int
+	list  []socket
+}
+
+// Open makes sockets, which the caller must Close.
+func Open(server netip.AddrPort, n int) (_ *Sockets, err error) {
+	s := &Sockets{list: make([]socket, 0, n)}
+	if s.epoll, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
+		return nil, fmt.Errorf("waiting for answers: %w", err)
+	}
+	defer func() {
+		if err != nil {
+			s.Close()
+		}
+	}()
+	address := &unix.SockaddrInet4{Port: int(server.Port()), Addr: server.Addr().As4()}
+	for i := range n {
+		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+		if err != nil {
+			return nil, fmt.Errorf("opening a socket: %w", err)
+		}
+		s.list = append(s.list, socket{fd: fd})
+		if err := unix.Connect(fd, address); err != nil {
+			return nil, fmt.Errorf("opening a socket: %w", err)
+		}
+		event := unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(i)}
+		if err := unix.EpollCtl(s.epoll, unix.EPOLL_CTL_ADD, fd, &event); err != nil {
+			return nil, fmt.Errorf("waiting for answers: %w", err)
+		}
+	}
+	return s, nil
+}
+
+// Close closes the sockets.
+func (s *Sockets) Close() {
+	unix.Close(s.epoll)
+	for i := range s.list {
+		unix.Close(s.list[i].fd)
+	}
+}
+
 type socket struct {
 	fd          int
 	request     Request
@@ -88,59 +133,30 @@ type run struct {
 // Run puts the server under load. All of it is done by the calling goroutine,
 // which costs the machine as little as can be.
 func (l Load) Run(ctx context.Context, script Script) (*Result, error) {
-	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
-	if err != nil {
-		return nil, fmt.Errorf("waiting for answers: %w", err)
-	}
-	defer unix.Close(epoll)
-	w := &run{Load: l, script: script, sockets: make([]socket, l.Sockets), counts: l.Warm == 0 || l.Requests > 0}
-	for i := range w.sockets {
-		w.sockets[i].fd = -1
-	}
-	defer func() {
-		for i := range w.sockets {
-			if w.sockets[i].fd >= 0 {
-				unix.Close(w.sockets[i].fd)
-			}
-		}
-	}()
-	address := &unix.SockaddrInet4{Port: int(l.Server.Port()), Addr: l.Server.Addr().As4()}
-	for i := range w.sockets {
-		s := &w.sockets[i]
-		if s.fd, err = unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0); err != nil {
-			return nil, fmt.Errorf("opening a socket: %w", err)
-		}
-		if err := unix.Connect(s.fd, address); err != nil {
-			return nil, fmt.Errorf("opening a socket: %w", err)
-		}
-		event := unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(i)}
-		if err := unix.EpollCtl(epoll, unix.EPOLL_CTL_ADD, s.fd, &event); err != nil {
-			return nil, fmt.Errorf("waiting for answers: %w", err)
-		}
-	}
+	w := &run{Load: l, script: script, sockets: l.From.list, counts: l.Warm == 0 || l.Requests > 0}
 	begun := time.Now()
 	for i := range w.sockets {
 		if err := w.next(i, time.Now()); err != nil {
 			return nil, err
 		}
 	}
-	if err := w.loop(ctx, epoll, begun); err != nil {
+	if err := w.loop(ctx, begun); err != nil {
 		return nil, err
 	}
 	slices.Sort(w.result.took)
 	return &w.result, nil
 }
 
-func (w *run) loop(ctx context.Context, epoll int, begun time.Time) error {
-	events := make([]unix.EpollEvent, w.Sockets)
+func (w *run) loop(ctx context.Context, begun time.Time) error {
+	events := make([]unix.EpollEvent, len(w.sockets))
 	answer := make([]byte, 4096)
-	var counting time.Time
-	if w.counts {
-		counting = begun
+	counting := begun
+	if w.counts && w.Begin != nil {
+		w.Begin()
 	}
 	checked := begun
 	for {
-		n, err := unix.EpollWait(epoll, events, 5)
+		n, err := unix.EpollWait(w.From.epoll, events, 5)
 		if err != nil && err != unix.EINTR {
 			return fmt.Errorf("waiting for answers: %w", err)
 		}
@@ -167,6 +183,9 @@ func (w *run) loop(ctx context.Context, epoll int, begun time.Time) error {
 			}
 		case !w.counts && now.Sub(begun) >= w.Warm:
 			w.counts, counting, w.result = true, now, Result{took: make([]time.Duration, 0, 1<<18)}
+			if w.Begin != nil {
+				w.Begin()
+			}
 		case w.counts && now.Sub(counting) >= w.For:
 			w.result.Elapsed = now.Sub(counting)
 			return nil

@@ -60,10 +60,20 @@ func answer(request []byte, code byte) []byte {
 	return append(p, sum[:]...)
 }
 
+func open(t *testing.T, server netip.AddrPort, n int) *Sockets {
+	t.Helper()
+	s, err := Open(server, n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Close)
+	return s
+}
+
 func TestLoad(t *testing.T) {
 	server := serve(t, func(request []byte) []byte { return answer(request, AccountingResponse) })
 	var s countingScript
-	r, err := Load{Server: server, Sockets: 8, Wait: 10 * time.Second, Tries: 1, Requests: 1000}.Run(t.Context(), &s)
+	r, err := Load{From: open(t, server, 8), Wait: 10 * time.Second, Tries: 1, Requests: 1000}.Run(t.Context(), &s)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -95,7 +105,7 @@ func TestLoadCounts(t *testing.T) {
 		return wrong
 	})
 	var s countingScript
-	r, err := Load{Server: server, Sockets: 1, Wait: 50 * time.Millisecond, Tries: 100, Requests: 6}.Run(t.Context(), &s)
+	r, err := Load{From: open(t, server, 1), Wait: 50 * time.Millisecond, Tries: 100, Requests: 6}.Run(t.Context(), &s)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -107,7 +117,7 @@ func TestLoadCounts(t *testing.T) {
 func TestLoadGivesUp(t *testing.T) {
 	server := serve(t, func([]byte) []byte { return nil })
 	var s countingScript
-	r, err := Load{Server: server, Sockets: 2, Wait: 10 * time.Millisecond, Tries: 3, Requests: 4}.Run(t.Context(), &s)
+	r, err := Load{From: open(t, server, 2), Wait: 10 * time.Millisecond, Tries: 3, Requests: 4}.Run(t.Context(), &s)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -123,7 +133,7 @@ func TestLoadWithoutServer(t *testing.T) {
 	}
 	server := conn.LocalAddr().(*net.UDPAddr).AddrPort()
 	conn.Close()
-	if _, err := (Load{Server: server, Sockets: 2, Wait: time.Second, Tries: 1, For: time.Minute}).Run(t.Context(), new(countingScript)); err == nil {
+	if _, err := (Load{From: open(t, server, 2), Wait: time.Second, Tries: 1, For: time.Minute}).Run(t.Context(), new(countingScript)); err == nil {
 		t.Error("nobody there, and no error")
 	}
 }

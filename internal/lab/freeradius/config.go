@@ -44,8 +44,9 @@ type Config struct {
 }
 
 // write puts the whole configuration into a directory. The numbers are those
-// of the shipped configuration but for reject_delay: a rejection at once, as a
-// hotspot's customer needs it.
+// of the shipped configuration, but for reject_delay, a rejection at once as a
+// hotspot's customer needs it, and for max_requests, which is to be 256 for
+// each client: it has room for a hundred that rotate all their identifiers.
 func (c *Config) write(dir, modules string, auth, acct int) error {
 	clients := c.Clients
 	if !clients.IsValid() {
@@ -91,7 +92,7 @@ pidfile = DIR/radiusd.pid
 correct_escapes = true
 max_request_time = 30
 cleanup_delay = 5
-max_requests = 16384
+max_requests = 32768
 hostname_lookups = no
 proxy_requests = no
 log {
@@ -181,8 +182,8 @@ server lab {
 `
 
 // sqlModule writes a session's row when it starts, changes it with each
-// interim and closes it with its stop, each in a transaction of its own. One
-// connection: with more, SQLite answers that the database is locked.
+// interim and closes it with its stop, each in a transaction of its own. The
+// pool is that of the shipped configuration.
 const sqlModule = `sql {
 		driver = "rlm_sql_sqlite"
 		dialect = "sqlite"
@@ -194,13 +195,14 @@ const sqlModule = `sql {
 		radius_db = "radius"
 		read_clients = no
 		pool {
-			start = 1
-			min = 1
-			max = 1
-			spare = 0
+			start = ${thread[pool].start_servers}
+			min = ${thread[pool].min_spare_servers}
+			max = ${thread[pool].max_servers}
+			spare = ${thread[pool].max_spare_servers}
 			uses = 0
+			retry_delay = 30
 			lifetime = 0
-			idle_timeout = 0
+			idle_timeout = 60
 		}
 		sql_user_name = "%{User-Name}"
 		accounting {
