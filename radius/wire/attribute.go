@@ -64,24 +64,33 @@ type VendorAttribute struct {
 // may use another format (RFC 2865 section 5.26), so the packet stays valid.
 func (p *Packet) VendorAttributes() iter.Seq[VendorAttribute] {
 	return func(yield func(VendorAttribute) bool) {
-		for a := range p.Attributes() {
-			if a.Type != VendorSpecific || len(a.Value) < 4 {
-				continue
-			}
-			vendor := VendorID(binary.BigEndian.Uint32(a.Value))
-			if vendor > maxVendorID {
-				continue
-			}
-			for rest := a.Value[4:]; len(rest) >= 2; rest = rest[rest[1]:] {
-				if rest[1] < 2 || int(rest[1]) > len(rest) {
-					break
-				}
-				if !yield(VendorAttribute{vendor, Type(rest[0]), rest[2:rest[1]:rest[1]]}) {
-					return
-				}
+		for rest := p.raw[HeaderLen:]; len(rest) > 0; rest = rest[rest[1]:] {
+			if Type(rest[0]) == VendorSpecific && !vendorAttributes(rest[2:rest[1]], yield) {
+				return
 			}
 		}
 	}
+}
+
+// vendorAttributes yields what one Vendor-Specific attribute holds, and false
+// when no more is wanted.
+func vendorAttributes(v []byte, yield func(VendorAttribute) bool) bool {
+	if len(v) < 4 {
+		return true
+	}
+	vendor := VendorID(binary.BigEndian.Uint32(v))
+	if vendor > maxVendorID {
+		return true
+	}
+	for rest := v[4:]; len(rest) >= 2; rest = rest[rest[1]:] {
+		if rest[1] < 2 || int(rest[1]) > len(rest) {
+			break
+		}
+		if !yield(VendorAttribute{vendor, Type(rest[0]), rest[2:rest[1]:rest[1]]}) {
+			return false
+		}
+	}
+	return true
 }
 
 // VendorValue is a vendor's first attribute of a type.

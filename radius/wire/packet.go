@@ -33,7 +33,7 @@ type Packet struct {
 func (p *Packet) Raw() []byte { return p.raw }
 
 // Signed reports whether the packet has a Message-Authenticator at all.
-// [Packet.VerifyMA] says whether it is right.
+// [Packet.Verify] says whether it is right.
 func (p *Packet) Signed() bool { return p.mac != 0 }
 
 // Proxied reports whether the packet has a Proxy-State.

@@ -41,6 +41,8 @@ const (
 	// WrongAuthenticator is a Request or Response Authenticator that does not
 	// go with the secret.
 	WrongAuthenticator
+	// Unexpected is an answer to nothing that was asked.
+	Unexpected
 )
 
 var reasonNames = [...]string{
@@ -48,7 +50,7 @@ var reasonNames = [...]string{
 	UnknownCode: "unknown_code", BadAttribute: "bad_attribute", TooManyAttributes: "too_many_attributes",
 	BadMA: "bad_message_authenticator", UnsignedEAP: "unsigned_eap", MixedEAP: "mixed_eap",
 	UnsignedStatus: "unsigned_status", WrongMA: "wrong_message_authenticator",
-	WrongAuthenticator: "wrong_authenticator",
+	WrongAuthenticator: "wrong_authenticator", Unexpected: "unexpected",
 }
 
 // Reasons is how many there are, Valid among them.
