@@ -19,21 +19,26 @@
 // A plan without a maximum (MIR zero: the link's own rate) has no rate
 // attribute at all, because a NAS limits by attribute only. Where only one
 // direction has a maximum, that one alone is sent, except to MikroTik, whose
-// string has both: there the other is set to 10 Gbit/s. A committed rate
+// string has both: there the other is set to 4 Gbit/s. A committed rate
 // (CIR) is only understood by MikroTik; there an omitted minimum would be the
 // maximum, so a plan without a CIR says 0 in so many words.
 //
 // # What a change becomes
 //
 // Each profile says what its NAS takes while a session runs (Change). What it
-// does not take, reaches the session like this:
+// does not take, reaches the session like this ([NAS.Way]):
 //
 //   - More octets, or more time, than the NAS knows of: nothing is sent. The
 //     session ends at the NAS's own limit, the customer's device logs in again
 //     by itself or with one tap, and gets the rest. Nothing paid for is lost,
 //     and a download that runs is not cut for a promise that is already kept.
 //   - Fewer octets or less time: the session is disconnected, and logs in again
-//     with the new limit. Otherwise more would be delivered than is left.
+//     with the new limit. Otherwise more would be delivered than is left. A NAS
+//     that has no attribute for octets never knew a limit; we watch its reports
+//     and disconnect at the end, so fewer octets change nothing there.
 //   - Another rate: nothing is sent. A changed plan is not worth cutting a call
 //     or a download for; the new rate comes at the next login.
+//
+// A NAS that asks again for its live sessions (pfSense) gets all of this in the
+// answer: the rates in the attributes, the rest by being refused in time.
 package nas

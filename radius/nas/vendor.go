@@ -1,6 +1,11 @@
 package nas
 
-import "strings"
+import (
+	"strings"
+
+	"zonegate"
+	"zonegate/radius/wire"
+)
 
 // A Vendor is a make of NAS, as an entry of the book names it.
 type Vendor string
@@ -79,6 +84,15 @@ type Profile struct {
 	// Renews: it goes on with the same Acct-Session-Id, its counters at zero,
 	// after each of its stops.
 	Renews bool
+
+	// portLimit: it counts the devices of one user name itself.
+	portLimit bool
+	// maxTime is the longest Session-Timeout in seconds; zero means maxSeconds.
+	maxTime int64
+	// rate and octets write the attributes of its own kind; nil where it has
+	// none, so that we have to watch.
+	rate   func(b []wire.Attribute, r zonegate.Rate, always bool) []wire.Attribute
+	octets func(b []wire.Attribute, n uint64) []wire.Attribute
 }
 
 // A Change is a set of limits.
@@ -105,6 +119,7 @@ var cautious = &Profile{
 	Disconnect: true, Port: 3799,
 	Ident: MinimalIdent | CallingStation | NASIP | NASIPv6 | NASIdentifier,
 	Sign:  true,
+	rate:  wisprBothRates,
 }
 
 var profiles = map[Vendor]*Profile{
@@ -113,7 +128,10 @@ var profiles = map[Vendor]*Profile{
 	MikroTik: {
 		Disconnect: true, Change: ChangeRate | ChangeTime, Port: 3799,
 		Ident: MinimalIdent | FramedIP | NASIP,
-		Sign:  true,
+		Sign:  true, portLimit: true,
+		maxTime: 21474720, // 248 days and 13 hours: the manual's own bound
+		rate:    rateLimit,
+		octets:  wide(wire.MikroTik, wire.MikroTikTotalLimit, wire.MikroTikTotalLimitGigawords),
 	},
 	// CoovaChilli: coaport. Without Acct-Session-Id it acts on all sessions of
 	// the user.
@@ -121,15 +139,26 @@ var profiles = map[Vendor]*Profile{
 		Disconnect: true, Change: ChangeRate | ChangeTime | ChangeOctets, Port: 3799,
 		Ident:         MinimalIdent,
 		NeedsUserName: true, Sign: true, FullSet: true,
+		rate:   chilliRate,
+		octets: wide(wire.ChilliSpot, wire.ChilliMaxTotalOctets, wire.ChilliMaxTotalGigawords),
 	},
 	// uspot compares what it gets octet by octet, and refuses
 	// Message-Authenticator, Event-Timestamp, NAS-Port and vendor attributes.
+	// Only its newer builds read a high word of the octets; to the others the
+	// low one alone would be another limit, or none.
 	Uspot: {
 		Disconnect: true, Change: ChangeTime, Port: 3799,
-		Ident: MinimalIdent,
+		Ident:  MinimalIdent,
+		rate:   wisprRate(1),
+		octets: narrow(wire.ChilliSpot, wire.ChilliMaxTotalOctets),
 	},
 	// pfSense listens to nobody; with "reauthenticate every minute" it asks.
-	PfSense: {Polled: true, Renews: true},
+	// Of the answer it takes the rates over, in whole kbit/s.
+	PfSense: {
+		Polled: true, Renews: true,
+		rate:   wisprRate(1000),
+		octets: narrow(wire.PfSense, wire.PfSenseMaxTotalOctets),
+	},
 	// hostapd: radius_das_port. It refuses every attribute outside a list of
 	// ten, and is silent when Event-Timestamp is off by more than 300 s, which
 	// a router without a battery clock always is at first.
@@ -137,6 +166,7 @@ var profiles = map[Vendor]*Profile{
 		Disconnect: true, Port: 3799,
 		Ident: MinimalIdent | CallingStation,
 		Sign:  true,
+		rate:  wisprRate(1),
 	},
 	UniFi:   cautious,
 	Generic: cautious,
