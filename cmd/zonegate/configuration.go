@@ -147,5 +147,11 @@ func needsRestart(a, b *config.Config) bool {
 		a.DNS.Port != b.DNS.Port || !slices.Equal(a.DNS.Upstream, b.DNS.Upstream) ||
 		a.Network.LAN != b.Network.LAN || !slices.Equal(a.Network.WAN, b.Network.WAN) ||
 		a.Network.LinkDown != b.Network.LinkDown || a.Network.LinkUp != b.Network.LinkUp ||
-		a.Network.IsolateClients != b.Network.IsolateClients
+		a.Network.IsolateClients != b.Network.IsolateClients ||
+		!sameRADIUS(a.RADIUS, b.RADIUS)
+}
+
+func sameRADIUS(a, b config.RADIUS) bool {
+	return a.Enabled == b.Enabled && a.AuthPort == b.AuthPort && a.AcctPort == b.AcctPort && a.Strict == b.Strict &&
+		a.Interim == b.Interim && a.IdleTimeout == b.IdleTimeout && slices.Equal(a.Listen, b.Listen)
 }

@@ -13,6 +13,7 @@ import (
 	"zonegate/internal/control"
 	"zonegate/internal/disk"
 	"zonegate/internal/store"
+	"zonegate/radius/nas"
 )
 
 // daemon returns a client of the running daemon; without one it is
@@ -61,9 +62,11 @@ func (e *env) without(ctx context.Context, cfg *config.Config, do func(*control.
 	state := s.State()
 	path := &restingPath{left: state.Whole().Sessions}
 	gate := zonegate.NewGate(state, s, s, path, c, gateOptions(cfg, log))
+	book, broken := nas.Open(cfg.DataDir)
 	h := &control.Handler{
 		Catalogue: gate, Vouchers: gate, Vault: vault{s}, Logger: log,
-		Base: control.Status{Version: version, Zone: cfg.Zone.ID},
+		NASes: &nasDesk{config: cfg, book: book, broken: broken, gate: gate},
+		Base:  control.Status{Version: version, Zone: cfg.Zone.ID},
 	}
 	work := task{"the command", func(ctx context.Context) error {
 		if err := gate.SetPlans(ctx, plans(cfg.Plans), false); err != nil {

@@ -7,10 +7,12 @@ import (
 	"slices"
 	"sort"
 	"time"
+
+	"zonegate/internal/config"
 )
 
-// lookAtLAN is how often the addresses of the LAN are looked at. They change
-// when the router boots and when somebody sets it up anew.
+// lookAtLAN is how often the addresses of this machine are looked at. They
+// change when the router boots and when somebody sets it up anew.
 const lookAtLAN = 3 * time.Second
 
 // lanAddresses returns the addresses of an interface, IPv4 first; nil when it
@@ -20,6 +22,10 @@ func lanAddresses(name string) []netip.Addr {
 	if err != nil {
 		return nil
 	}
+	return addressesOf(*i)
+}
+
+func addressesOf(i net.Interface) []netip.Addr {
 	list, err := i.Addrs()
 	if err != nil {
 		return nil
@@ -32,13 +38,48 @@ func lanAddresses(name string) []netip.Addr {
 		}
 		addr := prefix.Addr().Unmap()
 		if addr.IsLinkLocalUnicast() && addr.Is6() {
-			addr = addr.WithZone(name)
+			addr = addr.WithZone(i.Name)
 		}
 		out = append(out, addr)
 	}
-	// By length, then by value, which is the order of netip.
-	sort.Slice(out, func(i, j int) bool { return out[i].Less(out[j]) })
-	return slices.Compact(out)
+	return inOrder(out)
+}
+
+// inOrder sorts by length, then by value, which is the order of netip.
+func inOrder(list []netip.Addr) []netip.Addr {
+	sort.Slice(list, func(i, j int) bool { return list[i].Less(list[j]) })
+	return slices.Compact(list)
+}
+
+// machineAddresses are all that this machine has, of interfaces that are up.
+func machineAddresses() []netip.Addr {
+	list, err := net.Interfaces()
+	if err != nil {
+		return nil
+	}
+	var out []netip.Addr
+	for _, i := range list {
+		if i.Flags&net.FlagUp != 0 {
+			out = append(out, addressesOf(i)...)
+		}
+	}
+	return inOrder(out)
+}
+
+// nasAddresses are where NASes, and customers that they send, reach this
+// machine now. An address of the configuration that it has not (yet) is left
+// out.
+func nasAddresses(cfg *config.Config) []netip.Addr {
+	if len(cfg.RADIUS.Listen) == 0 {
+		if cfg.Network.LAN != "" {
+			return lanAddresses(cfg.Network.LAN)
+		}
+		return machineAddresses()
+	}
+	have := machineAddresses()
+	return slices.DeleteFunc(inOrder(slices.Clone(cfg.RADIUS.Listen)), func(a netip.Addr) bool {
+		return !slices.Contains(have, a)
+	})
 }
 
 // waitForLAN returns the addresses of the LAN as soon as it has an IPv4 one,

@@ -23,6 +23,7 @@ import (
 	"zonegate/internal/dns"
 	"zonegate/internal/store"
 	"zonegate/portal"
+	"zonegate/radius/nas"
 	"zonegate/shaper/kernel"
 	"zonegate/web"
 )
@@ -60,7 +61,8 @@ type program struct {
 
 	store   *store.Store
 	gate    *zonegate.Gate
-	shaper  *kernel.Shaper
+	shaper  *kernel.Shaper // nil without a LAN
+	radius  *radiusService
 	control *control.Server
 	reload  chan struct{}
 	// garden takes the domains of the walled garden when they changed.
@@ -77,20 +79,30 @@ func (p *program) Run(ctx context.Context) (err error) {
 		return err
 	}
 	p.log.Info("starting", "version", version, "zone", p.config.Zone.ID, "record", p.gate.Health().Seq)
-	err = runTasks(ctx, task{"the gate", p.gate.Run},
-		task{"the signal watcher", p.watchSignals},
-		task{"the settings", p.keepSettings},
-		task{"the data path", p.shaper.Run},
-		task{"the portal", p.after(p.servePortal)},
-		task{"the name server", p.after(p.serveNames)},
-		task{"the control socket", p.after(p.control.Run)},
-	)
+	err = runTasks(ctx, task{"the gate", p.gate.Run}, p.tasks()...)
 	if err != nil {
 		p.log.Error("stopping because a part failed; who is online stays online", "error", err)
 	} else {
 		p.log.Info("stopped; who is online stays online")
 	}
 	return err
+}
+
+func (p *program) tasks() []task {
+	list := []task{
+		{"the signal watcher", p.watchSignals},
+		{"the settings", p.keepSettings},
+		{"the RADIUS server", p.after(p.radius.Run)},
+		{"the control socket", p.after(p.control.Run)},
+	}
+	if p.shaper != nil {
+		list = append(list,
+			task{"the data path", p.shaper.Run},
+			task{"the portal", p.after(p.servePortal)},
+			task{"the name server", p.after(p.serveNames)},
+		)
+	}
+	return list
 }
 
 // lockPatience is how long the start waits for a command that has the data
@@ -121,16 +133,29 @@ func (p *program) build(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("opening the data directory: %w", err)
 	}
-	kc := kernelConfig(p.config)
-	kc.Clock, kc.Log = c, p.log
-	p.shaper, err = kernel.New(kc)
-	if err != nil {
-		return fmt.Errorf("opening the data path: %w", err)
+	var path zonegate.Enforcer = noPath{}
+	if p.config.Network.LAN != "" {
+		kc := kernelConfig(p.config)
+		kc.Clock, kc.Log = c, p.log
+		p.shaper, err = kernel.New(kc)
+		if err != nil {
+			return fmt.Errorf("opening the data path: %w", err)
+		}
+		path = p.shaper
 	}
-	p.gate = zonegate.NewGate(p.store.State(), p.store, p.store, p.shaper, c, gateOptions(p.config, p.log))
-	p.shaper.ReportTo(p.gate)
+	p.gate = zonegate.NewGate(p.store.State(), p.store, p.store, path, c, gateOptions(p.config, p.log))
+	if p.shaper != nil {
+		p.shaper.ReportTo(p.gate)
+	}
+	// Without its book the gateway still serves its LAN.
+	book, broken := nas.Open(p.config.DataDir)
+	if broken != nil {
+		p.log.Error("no NAS is answered", "error", broken)
+	}
+	p.radius = newRADIUSService(p.config, book, p.log)
 	p.control, err = control.Listen(p.config.ControlSocket, &control.Handler{
 		Catalogue: p.gate, Vouchers: p.gate, Grants: p.gate, Vault: vault{p.store},
+		NASes:   &nasDesk{config: p.config, book: book, broken: broken, gate: p.gate, server: p.radius},
 		Base:    control.Status{Version: version, Zone: p.config.Zone.ID, PID: os.Getpid()},
 		Started: time.Now(), Facts: p.facts, Logger: p.log,
 	})
@@ -215,7 +240,7 @@ func (p *program) keepSettings(ctx context.Context) error {
 			if fresh == nil {
 				continue
 			}
-			if !slices.Equal(fresh.Garden.Domains, cfg.Garden.Domains) {
+			if p.shaper != nil && !slices.Equal(fresh.Garden.Domains, cfg.Garden.Domains) {
 				select {
 				case p.garden <- fresh.Garden.Domains:
 				case <-ctx.Done():
@@ -330,5 +355,9 @@ func wait(ctx context.Context, d time.Duration) error {
 
 // facts are what only this process knows.
 func (p *program) facts(ctx context.Context) control.Facts {
-	return control.Facts{Storage: p.store.Findings(), DataPath: found(ctx, p.shaper)}
+	f := control.Facts{Storage: p.store.Findings(), DataPath: []control.Finding{}}
+	if p.shaper != nil {
+		f.DataPath = found(ctx, p.shaper)
+	}
+	return f
 }

@@ -27,17 +27,28 @@ func defineSessionList(*flag.FlagSet) action {
 			return e.printed(list, err)
 		}
 		w := tabwriter.NewWriter(e.stdout, 0, 0, 2, ' ', 0)
-		fmt.Fprintln(w, "SESSION\tDEVICE\tGRANT\tPLAN\tDOWN MB\tUP MB\tLEFT MB\tTIME LEFT")
+		fmt.Fprintln(w, "SESSION\tDEVICE\tNAS\tGRANT\tPLAN\tDOWN MB\tUP MB\tLEFT MB\tTIME LEFT")
 		for _, s := range list.Sessions {
 			left := "-"
 			if s.Balance.OctetsLeft != nil {
 				left = megabytes(*s.Balance.OctetsLeft)
 			}
-			fmt.Fprintf(w, "%d\t%s\t%d\t%s\t%s\t%s\t%s\t%s\n", s.ID, s.Device, s.Balance.ID, s.Balance.Plan,
+			fmt.Fprintf(w, "%d\t%s\t%s\t%d\t%s\t%s\t%s\t%s\t%s\n", s.ID, s.Device, where(s), s.Balance.ID, s.Balance.Plan,
 				megabytes(s.Down), megabytes(s.Up), left, time.Duration(s.Balance.SecondsLeft)*time.Second)
 		}
 		return w.Flush()
 	}
+}
+
+// where says at which NAS a session is, and what is not certain about it.
+func where(s control.Session) string {
+	switch {
+	case s.Reserved:
+		return s.Path + " (reserved)"
+	case s.Unconfirmed:
+		return s.Path + " (unconfirmed)"
+	}
+	return orDash(s.Path)
 }
 
 func megabytes(octets uint64) string { return fmt.Sprintf("%.2f", float64(octets)/1e6) }

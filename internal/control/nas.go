@@ -43,11 +43,13 @@ type NAS struct {
 	Packets map[string]uint64 `json:"packets"`
 }
 
-// NASes is the book, with what the server counted. Listening is empty when it
-// is not open.
+// NASes is the book, with what the server counted.
 type NASes struct {
-	NASes     []NAS    `json:"nases"`
+	NASes []NAS `json:"nases"`
+	// Listening is where NASes are answered: nowhere while there is none.
+	// Problem is why not when there are some; empty when all is well.
 	Listening []string `json:"listening"`
+	Problem   string   `json:"problem"`
 	// Packets counts packets by what became of them, those of strangers among
 	// them, since the daemon started.
 	Packets map[string]uint64 `json:"packets"`
