@@ -5,6 +5,8 @@ import (
 	"errors"
 	"flag"
 
+	"golang.org/x/sync/errgroup"
+
 	"zonegate/internal/clock"
 	"zonegate/internal/control"
 	"zonegate/internal/disk"
@@ -30,6 +32,7 @@ func defineDoctor(*flag.FlagSet) action {
 				PortalPort: cfg.Portal.Port, DNSPort: cfg.DNS.Port,
 			}
 			g.Storage, g.Daemon, g.Kernel = storage{cfg.DataDir}, daemonView{cfg.ControlSocket}, dataPath{cfg}
+			g.NASes = nasView{cfg.ControlSocket}
 		}
 		r := doctor.Examine(ctx, g.Checks())
 		if e.json {
@@ -84,3 +87,47 @@ func (d daemonView) Health(ctx context.Context) (doctor.Health, error) {
 		ClockTrusted: s.ClockTrusted, Sessions: s.Sessions,
 	}, err
 }
+
+// nasView is the running daemon's NASes as the doctor asks for them.
+type nasView struct{ socket string }
+
+// testsAtOnce bounds how many NASes are examined together: most of the time
+// is spent waiting for one that is silent.
+const testsAtOnce = 16
+
+func (v nasView) NASes(ctx context.Context) ([]doctor.Part, error) {
+	c, err := control.Dial(ctx, v.socket)
+	if err != nil {
+		return nil, err
+	}
+	list, err := c.NASes(ctx)
+	if err == nil && list.Problem != "" {
+		err = errors.New(list.Problem)
+	}
+	if err != nil {
+		return nil, err
+	}
+	reports := make([]control.NASReport, len(list.NASes))
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(testsAtOnce)
+	for i, n := range list.NASes {
+		g.Go(func() (err error) {
+			reports[i], err = c.TestNAS(ctx, n.Name)
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
+	var parts []doctor.Part
+	for i, r := range reports {
+		for _, f := range r.Findings {
+			p := doctor.Part{Subject: list.NASes[i].Name + ": " + f.Subject}
+			p.Status, p.Detail, p.Fix = statuses[f.Severity], f.Detail, f.Fix
+			parts = append(parts, p)
+		}
+	}
+	return parts, nil
+}
+
+var statuses = map[string]doctor.Status{"info": doctor.OK, "warning": doctor.Warning, "error": doctor.Failed}

@@ -47,9 +47,17 @@ type Health struct {
 	Sessions                        int
 }
 
+// A NASDesk is what the running gateway knows of the NASes that ask it over
+// RADIUS.
+type NASDesk interface {
+	// NASes examines all of them at once: one part for each thing about each.
+	NASes(ctx context.Context) ([]Part, error)
+}
+
 // Settings are those of the configuration that the checks need.
 type Settings struct {
-	DataDir             string
+	DataDir string
+	// LAN is empty where all customers are behind NASes.
 	LAN                 string
 	WAN                 []string
 	PortalPort, DNSPort uint16
@@ -67,6 +75,7 @@ type Gateway struct {
 	ClockTrusted func() bool
 	Kernel       Kernel
 	Daemon       Daemon
+	NASes        NASDesk
 	// Link returns an interface with its addresses.
 	Link func(name string) (Link, error)
 }
@@ -98,32 +107,31 @@ func SystemLink(name string) (Link, error) {
 
 // Checks returns the tree for a gateway.
 func (g *Gateway) Checks() []Check {
-	lan := Check{
-		ID: "lan", Title: "customers' interface", Run: g.lan,
-		Then: []Check{
-			{ID: "name-server", Title: "name server answers", Run: g.nameServer},
-			{ID: "portal", Title: "portal answers", Run: g.portal},
-		},
+	sound := []Check{
+		{ID: "storage", Title: "data directory", Run: g.storage, Then: []Check{
+			{ID: "journal", Title: "journal", Run: g.journal},
+		}},
+		{ID: "clock", Title: "clock", Run: g.clock},
 	}
-	return []Check{{
-		ID: "configuration", Title: "configuration", Run: g.configuration,
-		Then: []Check{
-			{ID: "storage", Title: "data directory", Run: g.storage, Then: []Check{
-				{ID: "journal", Title: "journal", Run: g.journal},
-			}},
-			{ID: "clock", Title: "clock", Run: g.clock},
-			{ID: "machine", Title: "kernel and interfaces", Run: g.machine},
-			{ID: "wan", Title: "internet interfaces", Run: g.wan},
+	running := []Check{{ID: "sales", Title: "sales are open", Run: g.sales}}
+	// Without a LAN nothing passes through this machine.
+	if g.Settings.LAN != "" {
+		sound = append(sound,
+			Check{ID: "machine", Title: "kernel and interfaces", Run: g.machine},
+			Check{ID: "wan", Title: "internet interfaces", Run: g.wan},
 			// Not below the daemon: the gate has to be closed without it too.
-			{ID: "gate", Title: "gate closed for strangers", Run: g.gate},
-			{ID: "daemon", Title: "daemon", Run: g.daemon, Then: []Check{
-				{ID: "sales", Title: "sales are open", Run: g.sales},
-				{ID: "enforcement", Title: "plans are enforced", Run: g.enforcement},
-				{ID: "table", Title: "own table in the kernel", Run: g.table},
-				lan,
-			}},
-		},
-	}}
+			Check{ID: "gate", Title: "gate closed for strangers", Run: g.gate})
+		running = append(running,
+			Check{ID: "enforcement", Title: "plans are enforced", Run: g.enforcement},
+			Check{ID: "table", Title: "own table in the kernel", Run: g.table},
+			Check{ID: "lan", Title: "customers' interface", Run: g.lan, Then: []Check{
+				{ID: "name-server", Title: "name server answers", Run: g.nameServer},
+				{ID: "portal", Title: "portal answers", Run: g.portal},
+			}})
+	}
+	running = append(running, Check{ID: "nases", Title: "NASes", Run: g.nases})
+	sound = append(sound, Check{ID: "daemon", Title: "daemon", Run: g.daemon, Then: running})
+	return []Check{{ID: "configuration", Title: "configuration", Run: g.configuration, Then: sound}}
 }
 
 func (g *Gateway) configuration(context.Context) Finding {
@@ -354,4 +362,17 @@ func (g *Gateway) enforcement(ctx context.Context) Finding {
 		return fail("mend what is named; it is tried again every few seconds", "%v", err)
 	}
 	return ok("the data path is as it should be")
+}
+
+func (g *Gateway) nases(ctx context.Context) Finding {
+	parts, err := g.NASes.NASes(ctx)
+	switch {
+	case err != nil:
+		return fail("mend what is named; zonegate nas list shows the book", "%v", err)
+	case len(parts) > 0:
+		return Finding{Status: OK, Parts: parts}
+	case g.Settings.LAN == "":
+		return fail("make one known: zonegate nas add --address IP NAME", "there is none, and no LAN: nobody can come online")
+	}
+	return ok("there is none")
 }

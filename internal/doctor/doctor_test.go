@@ -91,6 +91,8 @@ type parts struct {
 	kernel  error
 	health  Health
 	daemon  error
+	nases   []Part
+	book    error
 }
 
 func (p *parts) Probe() (Room, error)                    { return p.room, nil }
@@ -99,6 +101,8 @@ func (p *parts) Check(context.Context) ([]Part, error)   { return p.found, p.ker
 func (p *parts) Table(context.Context) (bool, error)     { return !p.noTable, p.kernel }
 func (p *parts) Leaks(context.Context) ([]string, error) { return p.leaks, p.kernel }
 func (p *parts) Health(context.Context) (Health, error)  { return p.health, p.daemon }
+
+func (p *parts) NASes(context.Context) ([]Part, error) { return p.nases, p.book }
 
 func healthy(t *testing.T) (*Gateway, *parts) {
 	t.Helper()
@@ -114,7 +118,7 @@ func healthy(t *testing.T) (*Gateway, *parts) {
 			DataDir: "/data", LAN: "br-lan", WAN: []string{"eth0"},
 			PortalPort: web.Listener.Addr().(*net.TCPAddr).AddrPort().Port(), DNSPort: nameServer(t, 3),
 		},
-		Storage: p, Kernel: p, Daemon: p,
+		Storage: p, Kernel: p, Daemon: p, NASes: p,
 		ClockTrusted: func() bool { return true },
 		Link: func(string) (Link, error) {
 			return Link{Up: true, Addrs: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/8")}}, nil
@@ -215,6 +219,14 @@ func TestEveryIllness(t *testing.T) {
 		{"resolvers", func(g *Gateway, _ *parts) { g.Settings.DNSPort = nameServer(t, 2) }, "name-server", Warning, nil, "uplink"},
 		{"name server that refuses", func(g *Gateway, _ *parts) { g.Settings.DNSPort = nameServer(t, 5) }, "name-server", Warning, nil, "log"},
 		{"name server", func(g *Gateway, _ *parts) { g.Settings.DNSPort = closedPort(t) }, "name-server", Failed, nil, "log"},
+		{"book", func(_ *Gateway, p *parts) { p.book = errors.New("entry 3") }, "nases", Failed, nil, "nas list"},
+		{"NAS without CoA", func(_ *Gateway, p *parts) {
+			p.nases = []Part{{"tower: server", ok("listens")}, {"tower: CoA", warn("turn it on", "silent")}}
+		}, "nases/tower: CoA", Warning, nil, "turn"},
+		{"NAS with another secret", func(_ *Gateway, p *parts) {
+			p.nases = []Part{{"tower: secret", fail("type it again", "wrong")}}
+		}, "nases/tower: secret", Failed, nil, "type"},
+		{"no LAN and no NAS", func(g *Gateway, _ *parts) { g.Settings.LAN = "" }, "nases", Failed, nil, "nas add"},
 		{"portal", func(g *Gateway, _ *parts) { g.Settings.PortalPort = closedPort(t) }, "portal", Failed, nil, "log"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -235,7 +247,7 @@ func TestEveryIllness(t *testing.T) {
 				}
 			}
 			for id, x := range bad {
-				if x.Status != Skipped && x.Fix == "" && id != "machine" {
+				if x.Status != Skipped && x.Fix == "" && id != "machine" && (id != "nases" || tt.id == id) {
 					t.Errorf("%s has no fix", id)
 				}
 			}
@@ -276,5 +288,27 @@ func TestSystemLink(t *testing.T) {
 	}
 	if _, err := SystemLink("no-such-link"); err == nil {
 		t.Error("a link that is not there was found")
+	}
+}
+
+// A gateway without a LAN has nothing in the kernel to be examined.
+func TestWithoutLAN(t *testing.T) {
+	g, p := healthy(t)
+	g.Settings = Settings{DataDir: "/data"}
+	p.kernel, p.leaks, p.noTable = errors.New("must not be asked"), []string{"IPv4"}, true
+	g.Link = func(string) (Link, error) { return Link{}, errors.New("must not be asked") }
+	p.nases = []Part{{"tower: server", ok("listens")}}
+	r := Examine(t.Context(), g.Checks())
+	if bad := walk(r); len(bad) > 0 || !r.OK {
+		t.Errorf("a healthy gateway without a LAN: %+v", bad)
+	}
+	var b strings.Builder
+	if err := r.Write(&b); err != nil {
+		t.Fatal(err)
+	}
+	for _, no := range []string{"kernel", "portal", "internet", "gate closed"} {
+		if strings.Contains(b.String(), no) {
+			t.Errorf("%q is examined:\n%s", no, b.String())
+		}
 	}
 }
