@@ -10,9 +10,8 @@ import (
 
 // A request passed every check of the transport: the datagram is a packet, it
 // comes from a NAS of the book, on the port of its kind, and it is as authentic
-// as that NAS can make it. It is an Access-Request without EAP-Message or an
-// Accounting-Request, no retransmission, and its octets are the responder's to
-// keep.
+// as that NAS can make it. It is an Access-Request or an Accounting-Request and
+// no retransmission, and its octets are the responder's to keep.
 type request struct {
 	packet *wire.Packet
 	// nas is the entry of the book that the sender's address matches.

@@ -51,7 +51,10 @@ func parseForm(s string, group int, separators string) (zonegate.MAC, bool) {
 	if _, err := hex.Decode(m[:], digits[:]); err != nil {
 		return zonegate.MAC{}, false
 	}
-	return m, m != zonegate.MAC{} && m[0]&1 == 0
+	if m == (zonegate.MAC{}) || m[0]&1 != 0 {
+		return zonegate.MAC{}, false
+	}
+	return m, true
 }
 
 // ParseStation reads a Called-Station-Id (RFC 3580 section 3.20): a hardware
