@@ -89,6 +89,11 @@ func read(name string) ([]NAS, error) {
 		return nil, fmt.Errorf("opening the book of NASes: %w", err)
 	}
 	defer f.Close()
+	if fi, err := f.Stat(); err == nil && fi.Mode().Perm()&0o077 != 0 {
+		// Written by hand. There are file systems without rights, so this is
+		// no error.
+		_ = f.Chmod(0o600)
+	}
 	content, err := io.ReadAll(io.LimitReader(f, maxFile+1))
 	if err != nil {
 		return nil, fmt.Errorf("reading the book of NASes: %w", err)
