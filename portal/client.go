@@ -23,7 +23,10 @@ func clientAddr(remote string) netip.Addr {
 	return ap.Addr().Unmap()
 }
 
-var errNoAddress = errors.New("the request has no address")
+var (
+	errNoAddress = errors.New("the request has no address")
+	errRemote    = errors.New("customers of a NAS are not on the link")
+)
 
 // device returns who asks. An unknown device is logged, at most once a minute.
 func (s *Server) device(r *http.Request) (zonegate.MAC, error) {
@@ -60,6 +63,11 @@ func (s *Server) local(r *http.Request) netip.AddrPort {
 // its addresses, on the port that it came in at. Everything else was
 // redirected here on its way to somewhere.
 func (s *Server) ours(r *http.Request) bool {
+	for _, name := range s.RemoteNames {
+		if strings.EqualFold(r.Host, name) {
+			return true
+		}
+	}
 	local := s.local(r)
 	host, port := r.Host, ""
 	if h, p, err := net.SplitHostPort(r.Host); err == nil {

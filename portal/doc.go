@@ -6,6 +6,10 @@
 //
 // A customer is known by the address that a request comes from and, for a plan
 // that is elsewhere, by a token in the URL. There are no cookies and no
-// scripts: the small browsers that phones open for a portal forget the former
-// and break the latter.
+// scripts, but one that saves a tap: the small browsers that phones open for a
+// portal forget the former and break the latter.
+//
+// Customers whom a NAS holds (nas.go) come through that NAS. Nobody here knows
+// who they are: what they say about themselves is only carried to the NAS,
+// which does, and shown to nobody.
 package portal

@@ -32,8 +32,21 @@ const (
 var errDevice = errors.New("the interface has changed")
 
 // Run serves until the context is done, then gives requests a moment to end.
-// Where Device is missing, it waits for it.
+// Where Device is missing, it waits for it, and serves Remote meanwhile.
 func (s *Server) Run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	remote := s.remote()
+	if len(remote) > 0 {
+		g.Go(func() error { return s.serveRemote(ctx, remote) })
+	}
+	if len(s.Addrs) > 0 || s.Device != "" || len(remote) == 0 {
+		g.Go(func() error { return s.runLink(ctx) })
+	}
+	return g.Wait()
+}
+
+// runLink serves the link.
+func (s *Server) runLink(ctx context.Context) error {
 	for waiting := false; ; {
 		err := s.serve(ctx)
 		switch {
@@ -82,6 +95,40 @@ func (s *Server) watchDevice(ctx context.Context, index int) error {
 		}
 	}
 	return nil
+}
+
+// remote are the addresses of Remote that are not the link's own.
+func (s *Server) remote() []netip.AddrPort {
+	var remote []netip.AddrPort
+	for _, at := range s.Remote {
+		own := false
+		for _, a := range s.Addrs {
+			own = own || at == netip.AddrPortFrom(a, s.Port)
+		}
+		if !own {
+			remote = append(remote, at)
+		}
+	}
+	return remote
+}
+
+// serveRemote serves customers of NASes until the context is done.
+func (s *Server) serveRemote(ctx context.Context, at []netip.AddrPort) error {
+	room := newRoom(maxRemoteConns, maxConnsPerRemote, func(netip.Addr) (zonegate.MAC, error) {
+		return zonegate.MAC{}, errRemote
+	})
+	var listeners []net.Listener
+	for _, a := range at {
+		l, err := listen(ctx, "", a)
+		if err != nil {
+			for _, l := range listeners {
+				_ = l.Close()
+			}
+			return err
+		}
+		listeners = append(listeners, room.listener(l))
+	}
+	return serveOn(ctx, s.server(room, s.RemoteHandler()), listeners, nil)
 }
 
 // serve serves until the context is done or Device changes.
@@ -138,7 +185,15 @@ func (s *Server) serve(ctx context.Context) error {
 		return errors.New("the portal has no address to listen on; give the LAN interface one")
 	}
 
-	srv := s.server(room)
+	var watch func(context.Context) error
+	if s.Device != "" {
+		watch = func(ctx context.Context) error { return s.watchDevice(ctx, index) }
+	}
+	return serveOn(ctx, s.server(room, s.Handler()), listeners, watch)
+}
+
+// serveOn serves until the context is done or watch fails.
+func serveOn(ctx context.Context, srv *http.Server, listeners []net.Listener, watch func(context.Context) error) error {
 	g, ctx := errgroup.WithContext(ctx)
 	for _, l := range listeners {
 		g.Go(func() error {
@@ -148,8 +203,8 @@ func (s *Server) serve(ctx context.Context) error {
 			return nil
 		})
 	}
-	if s.Device != "" {
-		g.Go(func() error { return s.watchDevice(ctx, index) })
+	if watch != nil {
+		g.Go(func() error { return watch(ctx) })
 	}
 	g.Go(func() error {
 		<-ctx.Done()
@@ -165,11 +220,11 @@ func (s *Server) serve(ctx context.Context) error {
 
 // server returns an HTTP server that nobody can keep busy for long. A refused
 // code may take some seconds to be answered.
-func (s *Server) server(room *room) *http.Server {
+func (s *Server) server(room *room, handler http.Handler) *http.Server {
 	var protocols http.Protocols
 	protocols.SetHTTP1(true)
 	return &http.Server{
-		Handler:     room.handler(s.Handler()),
+		Handler:     room.handler(handler),
 		ConnState:   room.state,
 		ConnContext: room.context,
 		Protocols:   &protocols,

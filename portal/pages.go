@@ -53,13 +53,20 @@ func (s *Server) homeOf(p web.Page, mac zonegate.MAC, st zonegate.Standing) web.
 		b := s.view(*st.Grant)
 		h.Waiting = &b
 	}
+	h.Plans = s.plans()
+	return h
+}
+
+// plans are what is sold.
+func (s *Server) plans() []web.Plan {
+	var plans []web.Plan
 	for _, plan := range s.Gate.Plans() {
-		h.Plans = append(h.Plans, web.Plan{
+		plans = append(plans, web.Plan{
 			Name: plan.Name, Amount: plan.Price.Amount, Currency: plan.Price.Currency,
 			Duration: plan.Duration, Cap: plan.DataCap, Rate: plan.Rate.MIRDown, Devices: plan.DevicesMax,
 		})
 	}
-	return h
+	return plans
 }
 
 // refuseHome answers with a refusal on the page where a code is typed.

@@ -31,6 +31,9 @@ var (
 	refusalNotFound = refusal{nil, "not_found", http.StatusNotFound, web.TextNotFound, web.TextNotFoundNext, 0}
 	refusalMethod   = refusal{nil, "method", http.StatusMethodNotAllowed, web.TextBadRequest, web.TextNotFoundNext, 0}
 	refusalDevice   = refusal{nil, "unknown_device", http.StatusServiceUnavailable, web.TextUnknownDevice, web.TextUnknownDeviceNext, 5 * time.Second}
+	refusalStale    = refusal{nil, "form", http.StatusForbidden, web.TextBadForm, web.TextOpenAnyPage, 0}
+	refusalSetup    = refusal{nil, "setup", http.StatusServiceUnavailable, web.TextSetup, web.TextSetupNext, 0}
+	refusalHere     = refusal{nil, "too_many_here", http.StatusTooManyRequests, web.TextTooManyHere, web.TextWaitNext, 0}
 	refusalFault    = refusal{nil, "fault", http.StatusInternalServerError, web.TextFault, web.TextTryAgainNext, 0}
 )
 
@@ -71,6 +74,15 @@ func (s *Server) explain(err error) refusal {
 		s.logger().Error("the portal could not answer", "error", err)
 	}
 	return refusalFault
+}
+
+// guess says whether a refusal tells something about the code that was typed.
+func (f refusal) guess() bool {
+	switch f.status {
+	case http.StatusUnprocessableEntity, http.StatusGone, http.StatusConflict:
+		return true
+	}
+	return false
 }
 
 // alert writes a refusal for people.

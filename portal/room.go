@@ -17,6 +17,10 @@ import (
 const (
 	maxConns          = 256
 	maxConnsPerClient = 16
+	// The same for the customers of NASes, of whom many may have one address.
+	// There each connection carries one request.
+	maxRemoteConns    = 128
+	maxConnsPerRemote = 64
 	// What one connection may ask for, and how long it may keep asking, before
 	// it must be opened anew and find a place like everybody's.
 	maxRequestsPerConn = 100

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/netip"
 	"runtime/debug"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -81,6 +82,18 @@ type Server struct {
 	TLSCert, TLSKey string
 	TLSPort         uint16
 
+	// Hotspots and Tickets sign customers in at the NASes that hold them; nil
+	// where there are none.
+	Hotspots Hotspots
+	Tickets  Tickets
+	// Remote are more addresses and ports, for customers whom a NAS holds and
+	// who do not come from the link: see RemoteHandler. Those that are the
+	// link's own are left out, because it has these pages too.
+	Remote []netip.AddrPort
+	// RemoteNames are the names, or addresses before a NAT, by which such
+	// customers reach us, with the port unless it is 80.
+	RemoteNames []string
+
 	// Zone and Contact are shown on every page.
 	Zone, Contact string
 	// Language is used for browsers that ask for neither French nor English.
@@ -95,6 +108,7 @@ type Server struct {
 	// unknownLogged is when a device without a hardware address was last
 	// logged, in Unix seconds.
 	unknownLogged atomic.Int64
+	nas           nasDesk
 }
 
 func init() { gin.SetMode(gin.ReleaseMode) }
@@ -116,7 +130,8 @@ func (s *Server) Handler() http.Handler {
 	})
 }
 
-func (s *Server) pages() http.Handler {
+// engine returns one without routes.
+func (s *Server) engine() *gin.Engine {
 	e := gin.New()
 	e.HandleMethodNotAllowed = true
 	// These two would put parts of the request into a redirect.
@@ -124,7 +139,11 @@ func (s *Server) pages() http.Handler {
 	e.RedirectFixedPath = false
 	e.ForwardedByClientIP = false
 	e.Use(s.log, s.recover, headers)
+	return e
+}
 
+func (s *Server) pages() http.Handler {
+	e := s.engine()
 	for _, method := range []string{http.MethodGet, http.MethodHead} {
 		e.Handle(method, "/", s.home)
 		e.Handle(method, "/add", s.add)
@@ -136,6 +155,9 @@ func (s *Server) pages() http.Handler {
 	e.POST("/connect", s.connect)
 	e.POST("/logout", s.logout)
 	e.POST("/move", s.move)
+	if s.Hotspots != nil && s.Tickets != nil {
+		s.nasRoutes(e)
+	}
 	e.NoRoute(func(c *gin.Context) { s.refuse(c, refusalNotFound) })
 	e.NoMethod(s.wrongMethod)
 	return e
@@ -145,6 +167,10 @@ func (s *Server) pages() http.Handler {
 // for the address of a form, because its page was loaded again, gets the page
 // with that form.
 func (s *Server) wrongMethod(c *gin.Context) {
+	if strings.HasPrefix(c.Request.URL.Path, "/nas/") {
+		s.refuseAway(c, refusalMethod, "")
+		return
+	}
 	if c.Request.Method == http.MethodGet && wants(c.Request, formText) == formHTML {
 		s.see(c, s.page(c, "/", "").Link("/", ""))
 		return

@@ -64,6 +64,7 @@ const (
 	TextContinueHint
 
 	TextOnlineTitle
+	TextOnlineHint
 	TextPendingTitle
 	TextPendingHint
 	TextOfflineTitle
@@ -96,6 +97,10 @@ const (
 	TextElsewhereTitle
 	TextElsewhereHint
 	TextMoveHere
+
+	TextHaveTitle
+	TextHaveHint
+	TextOpenAnyPage
 
 	TextConfirmMove
 	TextGoPortal
@@ -132,6 +137,12 @@ const (
 	TextBadFormNext
 	TextUnknownDevice
 	TextUnknownDeviceNext
+	TextSignInFailed
+	TextSignInFailedNext
+	TextNoAnswer
+	TextTooManyHere
+	TextSetup
+	TextSetupNext
 	TextNotFound
 	TextNotFoundNext
 	TextBadRequest
@@ -174,6 +185,7 @@ var texts = [textCount][languages]string{
 	TextContinueHint: {"Touchez « Continuer » pour aller sur Internet.", "Tap “Continue” to go on the Internet."},
 
 	TextOnlineTitle:  {"Vous êtes connecté", "You are online"},
+	TextOnlineHint:   {"Vous pouvez aller sur Internet.", "You can use the Internet now."},
 	TextPendingTitle: {"Connexion en cours…", "Connecting…"},
 	TextPendingHint: {
 		"Votre forfait est bien enregistré. Attendez quelques secondes.",
@@ -227,6 +239,16 @@ var texts = [textCount][languages]string{
 		"You can bring it to this phone. The other phone may then be disconnected.",
 	},
 	TextMoveHere: {"Mettre mon forfait ici", "Bring my plan here"},
+
+	TextHaveTitle: {"Vous avez déjà un forfait ?", "Do you already have a plan?"},
+	TextHaveHint: {
+		"S’il reste quelque chose sur ce téléphone, touchez « Continuer ».",
+		"If something is left on this phone, tap “Continue”.",
+	},
+	TextOpenAnyPage: {
+		"Ouvrez une page Internet : la page de connexion reviendra.",
+		"Open any web page: the sign-in page comes back.",
+	},
 
 	TextConfirmMove: {"Oui, l’utiliser sur ce téléphone", "Yes, use it on this phone"},
 	TextGoPortal:    {"Aller à la page de connexion", "Go to the sign-in page"},
@@ -282,6 +304,15 @@ var texts = [textCount][languages]string{
 		"Coupez le WiFi de votre téléphone, remettez-le, puis essayez encore.",
 		"Turn the WiFi of your phone off and on, then try again.",
 	},
+	TextSignInFailed: {"La connexion n’a pas marché.", "The connection did not work."},
+	TextSignInFailedNext: {
+		"Touchez « Continuer », ou tapez votre code encore une fois.",
+		"Tap “Continue”, or type your code once more.",
+	},
+	TextNoAnswer:     {"La borne WiFi attend une réponse qui ne vient pas.", "The WiFi box waits for an answer that does not come."},
+	TextTooManyHere:  {"Trop d’essais sur ce WiFi.", "Too many attempts on this WiFi."},
+	TextSetup:        {"Cette borne WiFi n’est pas bien réglée.", "This WiFi box is not set up right."},
+	TextSetupNext:    {"Prévenez le vendeur.", "Tell the seller."},
 	TextNotFound:     {"Cette page n’existe pas.", "This page does not exist."},
 	TextNotFoundNext: {"Allez à la page de connexion.", "Go to the sign-in page."},
 	TextBadRequest:   {"La borne WiFi n’a pas compris.", "The WiFi box did not understand."},

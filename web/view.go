@@ -13,10 +13,19 @@ var style string
 
 // StyleSource is the style sheet's hash, as a Content-Security-Policy names
 // it.
-var StyleSource = func() string {
-	sum := sha256.Sum256([]byte(style))
+var StyleSource = source(style)
+
+// submit sends the one form of the page to the NAS: the only script there is,
+// and nothing but a saved tap.
+const submit = "document.forms[0].submit()"
+
+// ScriptSource is the hash of the script of SignInPage.
+var ScriptSource = source(submit)
+
+func source(text string) string {
+	sum := sha256.Sum256([]byte(text))
 	return "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
-}()
+}
 
 // A Page is what all pages have in common.
 type Page struct {
@@ -28,9 +37,12 @@ type Page struct {
 	Contact string
 	// Megabyte is how many octets the zone calls one megabyte.
 	Megabyte uint64
-	// Self is the page that the link to the other language leads to; Token is
-	// its t parameter, if any.
+	// Self is the page that the link to the other language leads to, empty for
+	// no link; Token is its t parameter, if any.
 	Self, Token string
+	// State, on the pages of a customer whom a NAS holds, is what the NAS said,
+	// signed: the s parameter of Self and of every form.
+	State string
 	// Alert is shown above everything else, Notice too but calmly; TextNone is
 	// no notice.
 	Alert  *Alert
@@ -67,7 +79,11 @@ func (p Page) other() Lang {
 
 func (p Page) otherLink() string {
 	p.Sticky, p.Lang = true, p.other()
-	return p.Link(p.Self, p.Token)
+	to := p.Link(p.Self, p.Token)
+	if p.State != "" {
+		to += "&s=" + url.QueryEscape(p.State)
+	}
+	return to
 }
 
 // A Plan is one line of the price list.
@@ -122,6 +138,29 @@ type Status struct {
 	TimeStops bool
 	// KeepURL is the whole address of this page; empty when it is not known.
 	KeepURL string
+	// Held says that the device is behind a NAS: no button here reaches it.
+	Held bool
+}
+
+// A Held is the first page of a customer whom a NAS holds.
+type Held struct {
+	Page
+	// Code is what was typed before, Confirm asks whether the code shall come
+	// to this device.
+	Code    string
+	Confirm bool
+	// Failed says that the NAS did not let the customer in: going on is the
+	// next thing to try.
+	Failed bool
+	Plans  []Plan
+}
+
+// A SignIn is the form with which a browser signs in at a NAS.
+type SignIn struct {
+	Page
+	// Action is the login address of the NAS; Password is what it wants to
+	// see, clear or hashed; Then is where it leads afterwards.
+	Action, User, Password, Then string
 }
 
 // An Elsewhere is the page of a grant that is not on this device.
@@ -134,7 +173,7 @@ type Elsewhere struct {
 // A Message is a page that says one thing.
 type Message struct {
 	Page
-	// Back is the page to go to, and Button what the button there says.
+	// Back is the page to go to, if any, and Button what the button there says.
 	Back   string
 	Button Text
 }
