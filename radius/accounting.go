@@ -92,7 +92,6 @@ func (t *translator) report(ctx context.Context, r *request, path string, kind z
 func (t *translator) recorded(r *request, err error) (wire.Reply, bool) {
 	switch {
 	case err == nil:
-		t.count(countRecorded)
 	case errors.Is(err, zonegate.ErrNoSuchSession), errors.Is(err, zonegate.ErrNoSuchGrant), errors.Is(err, zonegate.ErrNoGrant):
 		t.count(countForeign)
 	default:

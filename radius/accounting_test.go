@@ -34,8 +34,8 @@ func account(status rfc2866.AcctStatusType, session, station string) *layeh.Pack
 	return p
 }
 
-// counters adds cumulative counters, with gigawords if there are any.
-func counters(p *layeh.Packet, up, down uint64, lasted time.Duration) *layeh.Packet {
+// octets adds cumulative counters, with gigawords if there are any.
+func octets(p *layeh.Packet, up, down uint64, lasted time.Duration) *layeh.Packet {
 	rfc2866.AcctInputOctets_Add(p, rfc2866.AcctInputOctets(uint32(up)))
 	rfc2866.AcctOutputOctets_Add(p, rfc2866.AcctOutputOctets(uint32(down)))
 	if up>>32 != 0 || down>>32 != 0 {
@@ -62,7 +62,7 @@ func reported(t *testing.T, n nas.NAS, p *layeh.Packet) zonegate.Report {
 }
 
 func TestReport(t *testing.T) {
-	p := counters(account(rfc2866.AcctStatusType_Value_InterimUpdate, "81000001", station1), 3<<32+7, 5<<32+9, time.Hour)
+	p := octets(account(rfc2866.AcctStatusType_Value_InterimUpdate, "81000001", station1), 3<<32+7, 5<<32+9, time.Hour)
 	rfc2865.Class_AddString(p, "somebody else's")
 	rfc2865.Class_AddString(p, "zg1:forged")
 	rfc2865.Class_AddString(p, "zg1:token7")

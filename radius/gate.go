@@ -41,11 +41,8 @@ const (
 	countNotRecorded = "not_recorded"
 	countNotDecided  = "not_decided"
 	// Answered.
-	countAccepted      = "accepted"
-	countRejected      = "rejected"
 	countMisconfigured = "misconfigured"
 	countEAP           = "eap_refused"
-	countRecorded      = "recorded"
 	countForeign       = "foreign_session"
 	countOtherStatus   = "other_acct_status_type"
 )

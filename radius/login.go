@@ -90,7 +90,6 @@ func (t *translator) decided(a *attempt, admission zonegate.Admission, err error
 	if err != nil {
 		return t.refused(a, err)
 	}
-	t.count(countAccepted)
 	return wire.Reply{
 		Code:       wire.AccessAccept,
 		Attributes: append(t.terms(a.request.nas, admission), a.Success(a.proved)...),
@@ -124,7 +123,6 @@ func (t *translator) misconfigured(a *attempt, says text) (wire.Reply, bool) {
 }
 
 func (t *translator) reject(a *attempt, says string) (wire.Reply, bool) {
-	t.count(countRejected)
 	return wire.Reply{
 		Code:       wire.AccessReject,
 		Attributes: append([]wire.Attribute{wire.Text(wire.ReplyMessage, says)}, a.Failure(says)...),

@@ -195,7 +195,7 @@ func TestVoucherFromLoginToEnd(t *testing.T) {
 	}
 	z.taken(mikrotik, of(got, account(1, "s1", station1)))
 	z.pass(5 * time.Minute)
-	z.taken(mikrotik, of(got, counters(account(3, "s1", station1), 1e9, 5e9, 5*time.Minute)))
+	z.taken(mikrotik, of(got, octets(account(3, "s1", station1), 1e9, 5e9, 5*time.Minute)))
 	if u := z.used(phone1); u != (zonegate.Octets{Up: 1e9, Down: 5e9}) {
 		t.Errorf("charged %+v", u)
 	}
@@ -208,7 +208,7 @@ func TestVoucherFromLoginToEnd(t *testing.T) {
 		t.Errorf("Session-Timeout after five minutes is %d", s)
 	}
 	z.pass(time.Minute)
-	z.taken(mikrotik, of(got, counters(account(2, "s1", station1), 2e9, 8e9, 6*time.Minute)))
+	z.taken(mikrotik, of(got, octets(account(2, "s1", station1), 2e9, 8e9, 6*time.Minute)))
 	if m := z.message(z.ask(mikrotik, pap(code, "", station1))); m != mustRefuse(zonegate.ErrUsedCode) {
 		t.Errorf("a spent code is refused with %q", m)
 	}
@@ -230,7 +230,7 @@ func TestStopWithoutCountersKeepsWhatWasCounted(t *testing.T) {
 	got := z.accept(mikrotik, pap(z.sell("capped"), "", station1))
 	z.taken(mikrotik, of(got, account(1, "s1", station1)))
 	z.pass(5 * time.Minute)
-	z.taken(mikrotik, of(got, counters(account(3, "s1", station1), 1e6, 2e6, 5*time.Minute)))
+	z.taken(mikrotik, of(got, octets(account(3, "s1", station1), 1e6, 2e6, 5*time.Minute)))
 	z.taken(mikrotik, of(got, account(2, "s1", station1)))
 	if u := z.used(phone1); u != (zonegate.Octets{Up: 1e6, Down: 2e6}) {
 		t.Errorf("charged %+v", u)
@@ -357,7 +357,7 @@ func permuted(t *testing.T, random *rand.Rand) {
 				p := account(status, session, station)
 				rfc2865.NASIdentifier_SetString(p, identifier)
 				rfc2866.AcctDelayTime_Add(p, rfc2866.AcctDelayTime(random.IntN(20)))
-				counters(p, up, down, lasted)
+				octets(p, up, down, lasted)
 				if n.Vendor == nas.MikroTik {
 					of(accept, p)
 				}
@@ -374,9 +374,7 @@ func permuted(t *testing.T, random *rand.Rand) {
 			if k == steps-1 {
 				status = 2
 			}
-			if up>>32 == 0 && down>>32 == 0 || up>>32 != 0 || down>>32 != 0 {
-				add(status, up, down, time.Duration(k+1)*5*time.Minute)
-			}
+			add(status, up, down, time.Duration(k+1)*5*time.Minute)
 		}
 		want.Up += up
 		want.Down += down
@@ -404,6 +402,74 @@ func permuted(t *testing.T, random *rand.Rand) {
 	}
 }
 
+// A NAS without gigawords: its counters go round at 4 GiB.
+func TestCountersWithoutGigawordsGoRound(t *testing.T) {
+	z := newZone(t)
+	accept := z.accept(mikrotik, pap(z.sell("family"), "", station1))
+	z.taken(mikrotik, of(accept, account(1, "s", station1)))
+	var down uint64
+	for i := range 12 {
+		down += 3 << 29 // 1.5 GiB in five minutes: it goes round four times
+		z.pass(5 * time.Minute)
+		for range 2 {
+			status := rfc2866.AcctStatusType(3)
+			if i == 11 {
+				status = 2
+			}
+			z.taken(mikrotik, of(accept, octets(account(status, "s", station1), 7, down&(1<<32-1), time.Duration(i+1)*5*time.Minute)))
+		}
+	}
+	if got := z.used(phone1); got != (zonegate.Octets{Up: 7, Down: down}) {
+		t.Errorf("charged %+v, delivered %d", got, down)
+	}
+}
+
+// pfSense with "stop/start accounting": one Acct-Session-Id, its counters at
+// zero after each of its stops, and no Class.
+func TestStopStartAccountingAddsUp(t *testing.T) {
+	z := newZone(t)
+	code := z.sell("family")
+	z.accept(pfsense, pap(code, "", station1))
+	z.taken(pfsense, account(1, "abc", station1))
+	var want zonegate.Octets
+	for i := range 10 {
+		z.pass(time.Minute)
+		z.accept(pfsense, pap(code, "", station1)) // it asks again every minute
+		o := zonegate.Octets{Up: uint64(1000 + i), Down: uint64(50000 - 7*i)}
+		want = zonegate.Octets{Up: want.Up + o.Up, Down: want.Down + o.Down}
+		z.taken(pfsense, octets(account(2, "abc", station1), o.Up, o.Down, time.Minute))
+		if i < 9 {
+			z.taken(pfsense, octets(account(1, "abc", station1), 0, 0, 0))
+		}
+	}
+	if got := z.used(phone1); got != want {
+		t.Errorf("charged %+v, delivered %+v", got, want)
+	}
+	if online := z.online(); len(online) != 0 {
+		t.Errorf("%v online after the last stop", online)
+	}
+}
+
+func TestRestartEndsTheSessionsOfThatNAS(t *testing.T) {
+	z := newZone(t)
+	one := z.accept(mikrotik, pap(z.sell("day"), "", station1))
+	z.taken(mikrotik, of(one, account(1, "s", station1)))
+	two := z.accept(chilli, pap(z.sell("day"), "", station2))
+	z.taken(chilli, of(two, account(1, "s", station2)))
+	z.pass(time.Minute)
+	z.taken(mikrotik, account(rfc2866.AcctStatusType_Value_AccountingOn, "", ""))
+	if online := z.online(); !slices.Equal(online, []zonegate.MAC{phone2}) {
+		t.Errorf("online: %v", online)
+	}
+	// An Accounting-On that waited behind a lost line is older than this.
+	late := account(rfc2866.AcctStatusType_Value_AccountingOn, "", "")
+	rfc2866.AcctDelayTime_Add(late, 120)
+	z.taken(chilli, late)
+	if online := z.online(); !slices.Equal(online, []zonegate.MAC{phone2}) {
+		t.Errorf("online after an old restart: %v", online)
+	}
+}
+
 func (z *zone) online() (list []zonegate.MAC) {
 	for _, s := range z.gate.Sessions() {
 		if !s.Session.Stopped {
@@ -424,7 +490,7 @@ func TestNothingIsAnsweredThatIsNotWritten(t *testing.T) {
 	if got := z.ask(mikrotik, of(accept, account(1, "s", station1))); got != nil {
 		t.Error("a start is answered")
 	}
-	if got := z.ask(mikrotik, of(accept, counters(account(2, "s", station1), 1e6, 1e6, time.Minute))); got != nil {
+	if got := z.ask(mikrotik, of(accept, octets(account(2, "s", station1), 1e6, 1e6, time.Minute))); got != nil {
 		t.Error("a stop is answered")
 	}
 	if got := z.ask(mikrotik, account(7, "", "")); got != nil {
@@ -432,7 +498,7 @@ func TestNothingIsAnsweredThatIsNotWritten(t *testing.T) {
 	}
 	strict := mikrotik
 	strict.Strict = true
-	if got := z.ask(strict, of(accept, counters(account(3, "s", station1), 1e6, 1e6, time.Minute))); got != nil {
+	if got := z.ask(strict, of(accept, octets(account(3, "s", station1), 1e6, 1e6, time.Minute))); got != nil {
 		t.Error("an interim of a strict NAS is answered")
 	}
 	z.failing(nil)
