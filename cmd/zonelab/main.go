@@ -34,6 +34,7 @@ Run a command with --help for its flags.
 
 func main() {
 	lab.RunHelper()
+	bench.RunHelper()
 	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
 }
 

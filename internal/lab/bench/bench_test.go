@@ -13,6 +13,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	RunHelper()
 	lab.RunHelper()
 	if !lab.Privileged() {
 		code, err := lab.Rerun(0, os.Args[1:])
