@@ -66,7 +66,7 @@ func TestBookKeepsEverything(t *testing.T) {
 	}
 	full.Login[0] = "login.zone:3990"
 	for i, want := range []NAS{full, {Name: "roof", Prefix: netip.MustParsePrefix("10.6.0.2/32"), Secret: Secret(good),
-		Vendor: MikroTik, RequireMA: RequireAuto, Signed: true, Interim: DefaultInterim}} {
+		Vendor: MikroTik, RequireMA: RequireAuto, Signed: true}} {
 		if got, want := fmt.Sprintf("%+v %q %q", again[i], string(again[i].Secret), string(again[i].UAMSecret)),
 			fmt.Sprintf("%+v %q %q", want, string(want.Secret), string(want.UAMSecret)); got != want {
 			t.Errorf("\n got %s\nwant %s", got, want)

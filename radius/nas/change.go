@@ -117,3 +117,14 @@ func (h Handle) Attributes(set Ident) []wire.Attribute {
 	}
 	return b
 }
+
+// Present is the part of a set for which the NAS has reported something.
+func (h Handle) Present(set Ident) Ident {
+	var p Ident
+	for i := UserName; i <= NASPortID; i <<= 1 {
+		if set&i != 0 && len(h.Attributes(i)) > 0 {
+			p |= i
+		}
+	}
+	return p
+}

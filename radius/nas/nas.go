@@ -57,8 +57,8 @@ type NAS struct {
 	// meaning the vendor's default.
 	NoCoA   bool
 	CoAPort uint16
-	// Interim is the accounting interval to ask for. Zero means
-	// DefaultInterim.
+	// Interim is the accounting interval to ask for. Zero means the server's
+	// own setting.
 	Interim time.Duration
 	// Strict has interim accounting written down before it is answered.
 	Strict bool
@@ -87,8 +87,8 @@ func (n NAS) Path(from netip.Addr) string {
 	return n.Name + "@" + from.Unmap().String()
 }
 
-// InterimOrDefault is the accounting interval to ask for, never under
-// MinInterim.
+// InterimOrDefault is the accounting interval to ask for where the server has
+// no setting of its own, never under MinInterim.
 func (n NAS) InterimOrDefault() time.Duration {
 	if n.Interim == 0 {
 		return DefaultInterim
@@ -114,9 +114,6 @@ func (n NAS) normalize() NAS {
 	n.Prefix = unmapPrefix(n.Prefix)
 	if n.RequireMA == "" {
 		n.RequireMA = RequireAuto
-	}
-	if n.Interim == 0 {
-		n.Interim = DefaultInterim
 	}
 	if !n.Single() {
 		n.Signed = false
@@ -177,7 +174,7 @@ func (n NAS) validate() error {
 	default:
 		bad("the message authenticator must be auto, yes or no, not %q", string(n.RequireMA))
 	}
-	if n.Interim < MinInterim || n.Interim > MaxInterim || n.Interim%time.Second != 0 {
+	if n.Interim != 0 && (n.Interim < MinInterim || n.Interim > MaxInterim || n.Interim%time.Second != 0) {
 		bad("the interim interval must be whole seconds from %v to %v, not %v", MinInterim, MaxInterim, n.Interim)
 	}
 	for _, h := range n.Login {
