@@ -63,7 +63,8 @@ type translator struct {
 	log           *slog.Logger
 	// count counts one of the names above.
 	count func(name string)
-	quiet quiet
+	// What is wrong with a NAS must not hide what is wrong with us.
+	quietFault, quietSetUp quiet
 }
 
 // silent counts a request that is not answered.
@@ -75,7 +76,7 @@ func (t *translator) silent(name string) (wire.Reply, bool) {
 // fault says what is wrong with us. What the Gate says itself, or what only
 // means that it is late or at its end, is not said again.
 func (t *translator) fault(r *request, err error) {
-	if !unanswered(err) && t.quiet.may() {
+	if !unanswered(err) && t.quietFault.may() {
 		t.log.Error("a request could not be decided and is not answered", "nas", r.nas.Name, "from", r.from.Addr(), "error", err)
 	}
 }
@@ -83,7 +84,7 @@ func (t *translator) fault(r *request, err error) {
 // complain says what is wrong with the set-up of a NAS.
 func (t *translator) complain(r *request, what text) {
 	t.count(countMisconfigured)
-	if t.quiet.may() {
+	if t.quietSetUp.may() {
 		t.log.Warn("a NAS asks in a way that cannot be answered", "nas", r.nas.Name, "from", r.from.Addr(), "reason", what.english)
 	}
 }

@@ -19,7 +19,7 @@ func (t *translator) access(ctx context.Context, r *request) (wire.Reply, bool) 
 	p := r.packet
 	if p.EAP() {
 		t.count(countEAP)
-		if t.quiet.may() {
+		if t.quietSetUp.may() {
 			t.log.Warn("a NAS asks for WPA-Enterprise; use an open network with a sign-in page", "nas", r.nas.Name, "from", r.from.Addr())
 		}
 		return p.RefuseEAP(), true

@@ -557,7 +557,8 @@ func TestNothingSecretIsLogged(t *testing.T) {
 	for _, err := range []error{nil, zonegate.ErrWrongCode, zonegate.ErrNotDurable, errors.New("broken")} {
 		g.err = err
 		for _, n := range []nas.NAS{mikrotik, chilli, pfsense} {
-			d.quiet.next.Store(0)
+			d.quietFault.next.Store(0)
+			d.quietSetUp.next.Store(0)
 			d.ask(n, pap("QWER-TYUI", "hunter2hunter2", station1))
 			d.ask(n, pap("QWER-TYUI", "hunter2hunter2", ""))
 			d.ask(n, chap("QWER-TYUI", "hunter2hunter2", station1, nil))

@@ -66,6 +66,9 @@ func TestTicketIsForOneLogin(t *testing.T) {
 			t.Errorf("%s takes the ticket", name)
 		}
 	}
+	if _, ok := (*Tickets)(nil).take(user, "gate", phone1, equals(password)); ok {
+		t.Error("a ticket where none are given out")
+	}
 	k, ok := box.take(user, "gate", phone1, equals(password))
 	if !ok || k.grant != 7 {
 		t.Fatalf("the right login gets %v, %v", k, ok)

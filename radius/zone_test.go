@@ -39,9 +39,14 @@ var zonePlans = []zonegate.Plan{
 
 func newZone(t testing.TB) *zone {
 	t.Helper()
+	return newZoneWith(t, zonegate.Options{Guessing: zonegate.Guessing{PerDevice: 3}})
+}
+
+func newZoneWith(t testing.TB, o zonegate.Options) *zone {
+	t.Helper()
+	o.RefusalTime, o.SaveAfter = -1, 1000*time.Hour
 	z := &zone{memory: &memory{vouchers: map[zonegate.VoucherKey]zonegate.Voucher{}, grants: map[zonegate.GrantID]zonegate.Grant{}}, clock: newTestClock()}
-	z.gate = zonegate.NewGate(zonegate.NewState(z.memory, zonegate.Changes{}), z.memory, z.memory, noPath{}, z.clock,
-		zonegate.Options{RefusalTime: -1, SaveAfter: 1000 * time.Hour, Guessing: zonegate.Guessing{PerDevice: 3}})
+	z.gate = zonegate.NewGate(zonegate.NewState(z.memory, zonegate.Changes{}), z.memory, z.memory, noPath{}, z.clock, o)
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- z.gate.Run(ctx) }()
@@ -111,6 +116,8 @@ type memory struct {
 	vouchers map[zonegate.VoucherKey]zonegate.Voucher
 	grants   map[zonegate.GrantID]zonegate.Grant
 	fail     error
+	// forget keeps no records, where nobody reads them.
+	forget bool
 }
 
 func (m *memory) Append(r []zonegate.Record) error {
@@ -119,7 +126,9 @@ func (m *memory) Append(r []zonegate.Record) error {
 	if m.fail != nil {
 		return m.fail
 	}
-	m.records = append(m.records, r...)
+	if !m.forget {
+		m.records = append(m.records, r...)
+	}
 	return nil
 }
 
