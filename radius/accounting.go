@@ -82,7 +82,7 @@ func (t *translator) report(ctx context.Context, r *request, path string, kind z
 	}
 	err := t.gate.Report(ctx, report)
 	if err == nil && t.witness != nil {
-		t.witness.Seen(path, key)
+		t.witness.Seen(report)
 	}
 	return t.recorded(r, err)
 }

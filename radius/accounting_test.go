@@ -288,7 +288,7 @@ func TestAccountingOfOthersIsAnsweredAndIgnored(t *testing.T) {
 
 type witness struct{ saw []string }
 
-func (w *witness) Seen(nas, key string) { w.saw = append(w.saw, nas+" "+key) }
+func (w *witness) Seen(r zonegate.Report) { w.saw = append(w.saw, r.NAS+" "+r.Key) }
 
 func TestWitnessSeesWhatWasRecorded(t *testing.T) {
 	g := newFakeGate()

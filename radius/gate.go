@@ -24,11 +24,11 @@ type Gate interface {
 	GrantOf(token string) (zonegate.GrantID, bool)
 }
 
-// A Witness is told, after the Gate has taken it, that a data path has reported
-// its session with a key: what it was told before has had its effect, or not.
-// Seen never blocks and is called concurrently.
+// A Witness is told of each report that the Gate has taken: by it a NAS shows
+// whether what it was told has had its effect. Seen never blocks and is called
+// concurrently.
 type Witness interface {
-	Seen(nas, key string)
+	Seen(zonegate.Report)
 }
 
 // What the responder counts, beside what the transport drops. The names are
