@@ -93,8 +93,9 @@ type Report struct {
 	Octets Octets
 	// Wraps says that each counter has only its low 32 bits.
 	Wraps bool
-	// Lasted is how long the session has lasted, to the second.
-	Lasted time.Duration
+	// Lasted is how long the session had lasted, to the second; zero when the
+	// report does not say it. Ago is how old the report is (Acct-Delay-Time).
+	Lasted, Ago time.Duration
 	// Renews says that this NAS goes on with the same Key, its counters at
 	// zero, after each of its stops.
 	Renews bool

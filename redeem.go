@@ -137,10 +137,7 @@ func (t *tx) bring(grant Grant, d MAC, confirmed, gone bool) error {
 	}
 	from := grant.Devices[0]
 	if !confirmed {
-		i := slices.IndexFunc(grant.Devices, func(d MAC) bool {
-			_, online := t.openSession(grant.ID, d)
-			return !online
-		})
+		i := slices.IndexFunc(grant.Devices, func(d MAC) bool { return !t.online(d) })
 		if !gone || i < 0 {
 			return ErrOtherDevice
 		}
@@ -157,6 +154,16 @@ func (t *tx) bring(grant Grant, d MAC, confirmed, gone bool) error {
 	}
 	// The old device may have something else in its queue.
 	return t.reconnect(from)
+}
+
+// online says whether any session of a device passes.
+func (t *tx) online(d MAC) bool {
+	for _, id := range t.byDevice[d] {
+		if _, ok := t.openSession(id, d); ok {
+			return true
+		}
+	}
+	return false
 }
 
 // reconnect lets a device go on with what else it has. Devices behind a NAS

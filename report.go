@@ -76,11 +76,11 @@ func (t *tx) report(r Report) error {
 	x = t.sessions[x.ID]
 	switch {
 	case x.Over:
-		if !grew {
-			return nil
-		}
-		if r.Kind == ReportStop {
+		if r.Kind == ReportStop && t.gate.uncharged(x) != (Octets{}) {
 			return t.over(x.ID)
+		}
+		if r.Kind == ReportStop || !grew {
+			return nil
 		}
 		return t.resume(x)
 	case r.Kind == ReportStop:
@@ -109,11 +109,16 @@ func (t *tx) named(r Report) (Session, bool) {
 			best = x
 		}
 	}
-	if best.ID != 0 && (!best.Over || r.Kind != ReportStart) {
+	// A start under the name of a session that has just ended is the old one's
+	// that comes late, not that of a new login: no NAS reuses a name so soon.
+	if best.ID != 0 && (!best.Over || r.Kind != ReportStart || t.now.Mono-t.gate.counted[best.ID].heard < reuse) {
 		return best, true
 	}
 	for _, id := range t.byKey[sessionKey{path: r.NAS, device: r.Device}] {
-		if x := t.sessions[id]; (r.Grant == 0 || x.Grant == r.Grant) && !x.Over && r.Kind != ReportStop {
+		x := t.sessions[id]
+		// What began before the login is another session.
+		age := t.meta.Clock.Calendar - x.Opened
+		if (r.Grant == 0 || x.Grant == r.Grant) && r.Lasted+r.Ago <= age+clockSlack {
 			return x, true
 		}
 	}
@@ -128,17 +133,29 @@ func (t *tx) beganAgain(x *Session, c counter, r Report) bool {
 	if x.Key != r.Key || r.Kind == ReportStart && !x.Over {
 		return false
 	}
-	if !x.Over && !fell(r.Octets, c.octets) || !r.Counted {
+	if !fell(r.Octets, c.octets) || !r.Counted {
 		return false
+	}
+	if x.Over && len(t.byKey[sessionKey{path: r.NAS, device: r.Device}]) == 0 {
+		// Nobody has logged in since it ended.
+		return r.Renews
 	}
 	if c.lasted == 0 && !x.Over {
 		// Nothing was heard since this process began.
 		age := t.meta.Clock.Calendar - x.Opened
 		return r.Lasted != 0 && r.Lasted < age-10*time.Minute
 	}
-	const slack = 2 * time.Second // NASes count whole seconds
-	return r.Lasted < c.lasted && r.Lasted <= t.now.Mono-c.heard+slack
+	const rounding = 2 * time.Second // NASes count whole seconds
+	return r.Lasted < c.lasted && r.Lasted+r.Ago <= t.now.Mono-c.heard+rounding
 }
+
+// reuse is how long after a session's end its name stands for nothing else,
+// but with a NAS that says so.
+const reuse = 2 * time.Minute
+
+// clockSlack is how much longer than we know of a session may have lasted: it
+// began with an answer that got lost.
+const clockSlack = time.Minute
 
 func fell(now, before Octets) bool {
 	return now.Up <= before.Up && now.Down <= before.Down && now != before
