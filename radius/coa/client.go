@@ -207,8 +207,9 @@ func (c *Client) forget() {
 	}
 }
 
-// Seen takes note that a session has reported. It is called with every report
-// of accounting, after the gate has taken it. It never blocks.
+// Seen takes note of a report of accounting, after the gate has taken it. It
+// never blocks. An errand that the gate has not handed out again with the
+// report has had its effect.
 func (c *Client) Seen(r zonegate.Report) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -232,7 +233,7 @@ func (c *Client) Seen(r zonegate.Report) {
 		c.settle(x, Confirmed, 0)
 	case x.waiting:
 		x.parked = false
-	case x.state == Acked && !x.cut:
+	case x.state == Acked:
 		c.settle(x, Confirmed, 0)
 	}
 	signal(c.wake)
@@ -241,8 +242,15 @@ func (c *Client) Seen(r zonegate.Report) {
 // maxHeard bounds what is remembered of sessions without errands.
 const maxHeard = 8192
 
+// hear notes how long a session has lasted. Zero may only mean that the report
+// does not say it: then the time since the first report is the least that it
+// can be.
 func (c *Client) hear(k key, h heard) {
-	if _, ok := c.heard[k]; !ok && len(c.heard) >= maxHeard {
+	_, ok := c.heard[k]
+	if ok && h.lasted == 0 {
+		return
+	}
+	if !ok && len(c.heard) >= maxHeard {
 		for old, o := range c.heard {
 			if h.at.Sub(o.at) > time.Hour {
 				delete(c.heard, old)
