@@ -95,10 +95,11 @@ func (t *tally) names() map[string]uint64 {
 // give the same ones to the next [Server] and they go on. The zero value is
 // ready. Safe for concurrent use.
 type Counters struct {
-	total tally
-	mu    sync.Mutex
-	byNAS map[string]*tally
-	said  map[string]uint64
+	total    tally
+	underWay atomic.Int64
+	mu       sync.Mutex
+	byNAS    map[string]*tally
+	said     map[string]uint64
 }
 
 // Counts are the [Counters] at one moment. The names in them are stable.
@@ -109,11 +110,13 @@ type Counts struct {
 	Decisions map[string]uint64 `json:"decisions"`
 	// NAS has those of Total for each NAS that has sent anything, by name.
 	NAS map[string]map[string]uint64 `json:"nas"`
+	// UnderWay is how many requests are being answered.
+	UnderWay int64 `json:"under_way"`
 }
 
 // Snapshot returns a copy.
 func (c *Counters) Snapshot() Counts {
-	s := Counts{Total: c.total.names(), Decisions: map[string]uint64{}, NAS: map[string]map[string]uint64{}}
+	s := Counts{Total: c.total.names(), Decisions: map[string]uint64{}, NAS: map[string]map[string]uint64{}, UnderWay: c.underWay.Load()}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for name, n := range c.said {

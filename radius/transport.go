@@ -27,7 +27,7 @@ type transport struct {
 	counters   *Counters
 	complaints complaints
 	log        *slog.Logger
-	underWay   sync.WaitGroup
+	answers    sync.WaitGroup // under way
 }
 
 func newTransport(s *Server, serving context.Context, counters *Counters, log *slog.Logger) *transport {
@@ -47,7 +47,7 @@ func newTransport(s *Server, serving context.Context, counters *Counters, log *s
 func (t *transport) finish(stop context.CancelFunc) error {
 	done := make(chan struct{})
 	go func() {
-		t.underWay.Wait()
+		t.answers.Wait()
 		close(done)
 	}()
 	for _, patience := range []time.Duration{lastAnswers, lastMoment} {
@@ -168,7 +168,8 @@ func (t *transport) datagram(so *socket, datagram, oob []byte, to netip.AddrPort
 	case freshInstead:
 		t.count(&x, superseded)
 	}
-	t.underWay.Add(1)
+	t.counters.underWay.Add(1)
+	t.answers.Add(1)
 	go t.answer(x.own(datagram, oob, e))
 }
 
@@ -255,7 +256,7 @@ func (x *exchange) own(datagram, oob []byte, e *entry) *exchange {
 
 // answer has one request answered.
 func (t *transport) answer(x *exchange) {
-	defer t.underWay.Done()
+	defer t.answers.Done()
 	reply, ok := t.respond(x)
 	var b []byte
 	if ok {
@@ -268,7 +269,9 @@ func (t *transport) answer(x *exchange) {
 	} else {
 		t.count(x, noAnswer)
 	}
-	if t.cache.end(x.entry, b, now()) {
+	current := t.cache.end(x.entry, b, now())
+	t.counters.underWay.Add(-1)
+	if current {
 		t.count(x, counterOf(reply.Code))
 		t.send(x, b, x.oob)
 	}
