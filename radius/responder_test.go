@@ -303,6 +303,9 @@ func TestPAPForgivesHowTheCodeIsTyped(t *testing.T) {
 	if got := d.ask(mikrotik, pap("abcd efgh", "another1", station1)); got.Code != layeh.CodeAccessReject {
 		t.Error("a password that is not the code is forgiven its spelling")
 	}
+	if got := d.ask(mikrotik, pap("abcd efgh", "abcd efgh", station1)); got.Code != layeh.CodeAccessReject {
+		t.Error("the code opens what has another password")
+	}
 }
 
 func TestWrongPasswordIsRejected(t *testing.T) {
