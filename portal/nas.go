@@ -264,8 +264,7 @@ func (s *Server) signIn(c *gin.Context, v visit, h Hotspot, grant zonegate.Grant
 // heldStatus shows what is left of the grant that a token names. It reaches no
 // session: the NAS does.
 func (s *Server) heldStatus(c *gin.Context) {
-	token := c.Query("t")
-	b, err := s.balanceOf(token)
+	b, err := s.balanceOf(c.Query("t"))
 	if err == nil && b.State.Ended() {
 		err = zonegate.ErrGrantEnded
 	}
@@ -273,7 +272,7 @@ func (s *Server) heldStatus(c *gin.Context) {
 		s.refuseAway(c, s.explain(err), "")
 		return
 	}
-	p := s.page(c, "/nas/status", token)
+	p := s.page(c, "/nas/status", b.Token)
 	s.show(c, http.StatusOK, web.StatusPage(web.Status{
 		Page: p, Balance: s.view(b), Held: true,
 		// The NAS leads here when it has let the customer in, and reports that

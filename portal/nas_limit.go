@@ -2,6 +2,7 @@ package portal
 
 import (
 	"net/netip"
+	"strings"
 	"sync"
 	"time"
 )
@@ -18,11 +19,14 @@ type limit struct {
 	every time.Duration
 }
 
+// perNAS begins the keys of the limits of a whole NAS.
+const perNAS = "nas "
+
 // guessLimits bound wrong codes: per customer where the address is his own,
 // otherwise per NAT, and per NAS. A device that the NAS vouches for is counted
 // by the Gate.
 func (v visit) guessLimits(source netip.Prefix) []limit {
-	limits := []limit{{"nas " + v.NAS, 120, time.Second}}
+	limits := []limit{{perNAS + v.NAS, 120, time.Second}}
 	switch {
 	case v.Vouched:
 	case v.Own:
@@ -37,7 +41,7 @@ func (v visit) guessLimits(source netip.Prefix) []limit {
 // all customers of a NAS come back at once.
 func (v visit) signInLimits(source netip.Prefix) []limit {
 	return []limit{
-		{"nas " + v.NAS, 400, time.Second / 4},
+		{perNAS + v.NAS, 400, time.Second / 4},
 		{"at " + source.String(), 200, time.Second / 2},
 	}
 }
@@ -61,7 +65,7 @@ func (m *meter) take(now time.Time, limits []limit) (time.Duration, bool) {
 	var wait time.Duration
 	for _, l := range limits {
 		full := time.Duration(l.burst * float64(l.every))
-		wait = max(wait, m.free[l.key].Sub(now)+l.every-full)
+		wait = max(wait, max(0, m.free[l.key].Sub(now))+l.every-full)
 	}
 	if wait > 0 {
 		return wait, false
@@ -90,21 +94,23 @@ func (m *meter) giveBack(limits []limit) {
 	}
 }
 
-// sweep makes room: buckets that are empty count nothing. If all count, the
-// one that is empty first goes.
+// sweep makes room: buckets that are empty count nothing. If most of them
+// count, some of who is asking go; the NASes stay.
 func (m *meter) sweep(now time.Time) {
 	if m.free == nil {
 		m.free = map[string]time.Time{}
 	}
-	first := ""
 	for key, free := range m.free {
 		if !free.After(now) {
 			delete(m.free, key)
-		} else if first == "" || free.Before(m.free[first]) {
-			first = key
 		}
 	}
-	if len(m.free)+2 > maxBuckets {
-		delete(m.free, first)
+	for key := range m.free {
+		if len(m.free) <= maxBuckets*3/4 {
+			return
+		}
+		if !strings.HasPrefix(key, perNAS) {
+			delete(m.free, key)
+		}
 	}
 }

@@ -128,12 +128,12 @@ func uamLogon(v visit, h Hotspot, user, password, then string) string {
 func (s *Server) afterUAM(c *gin.Context, userurl string) string {
 	if path, ok := strings.CutPrefix(userurl, s.here(c.Request)+"/nas/status?"); ok {
 		if q, err := url.ParseQuery(path); err == nil {
-			if _, ok := s.Gate.GrantOf(q.Get("t")); ok {
+			if b, err := s.balanceOf(q.Get("t")); err == nil {
 				p := s.page(c, "", "")
 				if lang, ok := web.ParseLang(q.Get("lang")); ok {
 					p.Lang, p.Sticky = lang, true
 				}
-				return p.Link("/nas/status", q.Get("t")) + "&n=online"
+				return p.Link("/nas/status", b.Token) + "&n=online"
 			}
 		}
 	}
