@@ -459,6 +459,80 @@ func TestStopStartAccountingAddsUp(t *testing.T) {
 	}
 }
 
+// A RouterOS that lost its power: no stop, no Accounting-On, and its session
+// numbers from the beginning.
+func TestSessionNumbersComeAgain(t *testing.T) {
+	z := newZone(t)
+	code := z.sell("family")
+	accept := z.accept(mikrotik, pap(code, "", station1))
+	z.taken(mikrotik, of(accept, account(1, "80000001", station1)))
+	z.pass(10 * time.Minute)
+	z.taken(mikrotik, of(accept, octets(account(3, "80000001", station1), 1e6, 5e6, 10*time.Minute)))
+	z.pass(3 * time.Minute)
+	accept = z.accept(mikrotik, pap(code, "", station1))
+	z.taken(mikrotik, of(accept, account(1, "80000001", station1)))
+	z.pass(time.Minute)
+	z.taken(mikrotik, of(accept, octets(account(3, "80000001", station1), 10, 20, time.Minute)))
+	z.pass(time.Minute)
+	z.taken(mikrotik, of(accept, octets(account(2, "80000001", station1), 100, 200, 2*time.Minute)))
+	if got := z.used(phone1); got != (zonegate.Octets{Up: 1e6 + 100, Down: 5e6 + 200}) {
+		t.Errorf("charged %+v", got)
+	}
+	if online := z.online(); len(online) != 0 {
+		t.Errorf("%v online after the last stop", online)
+	}
+	// And now another device has that number.
+	accept = z.accept(mikrotik, pap(code, "", station2))
+	z.taken(mikrotik, of(accept, account(1, "80000001", station2)))
+	z.pass(time.Minute)
+	z.taken(mikrotik, of(accept, octets(account(3, "80000001", station2), 1, 2, time.Minute)))
+	if got := z.used(phone1); got != (zonegate.Octets{Up: 1e6 + 101, Down: 5e6 + 202}) {
+		t.Errorf("charged %+v", got)
+	}
+	if online := z.online(); !slices.Equal(online, []zonegate.MAC{phone2}) {
+		t.Errorf("online: %v", online)
+	}
+}
+
+// Two access points behind one address (NAT) whose clocks began at 1970, so
+// that their session numbers are the same.
+func TestTwoNASesBehindOneAddress(t *testing.T) {
+	z := newZone(t)
+	code := z.sell("family")
+	for i, station := range []string{station1, station2} {
+		accept := z.accept(chilli, pap(code, "", station))
+		for k, status := range []rfc2866.AcctStatusType{1, 3, 2} {
+			p := of(accept, account(status, "0000000a00000001", station))
+			rfc2865.NASIdentifier_SetString(p, fmt.Sprint("point", i))
+			z.pass(time.Minute)
+			z.taken(chilli, octets(p, uint64(k)*1000, uint64(k)*2000, time.Duration(k)*time.Minute))
+		}
+	}
+	if got := z.used(phone1); got != (zonegate.Octets{Up: 4000, Down: 8000}) {
+		t.Errorf("charged %+v", got)
+	}
+}
+
+func TestDeviceThatWalksToAnotherNAS(t *testing.T) {
+	z := newZone(t)
+	one := z.accept(mikrotik, pap(z.sell("capped"), "", station1))
+	z.taken(mikrotik, of(one, account(1, "s", station1)))
+	z.pass(5 * time.Minute)
+	z.taken(mikrotik, of(one, octets(account(3, "s", station1), 1e9, 2e9, 5*time.Minute)))
+	two := z.accept(chilli, pap(station1, station1, station1))
+	z.taken(chilli, of(two, account(1, "t", station1)))
+	z.pass(time.Minute)
+	// The first NAS only notices later.
+	z.taken(mikrotik, of(one, octets(account(2, "s", station1), 1e9+5, 2e9+5, 6*time.Minute)))
+	z.taken(chilli, of(two, octets(account(3, "t", station1), 7, 7, time.Minute)))
+	if got := z.used(phone1); got != (zonegate.Octets{Up: 1e9 + 12, Down: 2e9 + 12}) {
+		t.Errorf("charged %+v", got)
+	}
+	if online := z.online(); !slices.Equal(online, []zonegate.MAC{phone1}) {
+		t.Errorf("online: %v", online)
+	}
+}
+
 func TestRestartEndsTheSessionsOfThatNAS(t *testing.T) {
 	z := newZone(t)
 	one := z.accept(mikrotik, pap(z.sell("day"), "", station1))
