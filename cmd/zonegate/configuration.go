@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 
 	"zonegate"
 	"zonegate/internal/config"
@@ -141,17 +140,10 @@ func defineCheckConfig(*flag.FlagSet) action {
 
 // needsRestart says whether two configurations differ in what a running
 // daemon does not take over.
-func needsRestart(a, b *config.Config) bool {
-	return a.DataDir != b.DataDir || a.ControlSocket != b.ControlSocket || a.Zone != b.Zone ||
-		a.Portal != b.Portal || a.Vouchers != b.Vouchers || a.Limits != b.Limits ||
-		a.DNS.Port != b.DNS.Port || !slices.Equal(a.DNS.Upstream, b.DNS.Upstream) ||
-		a.Network.LAN != b.Network.LAN || !slices.Equal(a.Network.WAN, b.Network.WAN) ||
-		a.Network.LinkDown != b.Network.LinkDown || a.Network.LinkUp != b.Network.LinkUp ||
-		a.Network.IsolateClients != b.Network.IsolateClients ||
-		!sameRADIUS(a.RADIUS, b.RADIUS)
-}
+func needsRestart(a, b *config.Config) bool { return fixed(*a) != fixed(*b) }
 
-func sameRADIUS(a, b config.RADIUS) bool {
-	return a.Enabled == b.Enabled && a.AuthPort == b.AuthPort && a.AcctPort == b.AcctPort && a.Strict == b.Strict &&
-		a.Interim == b.Interim && a.IdleTimeout == b.IdleTimeout && slices.Equal(a.Listen, b.Listen)
+// fixed writes out what a running daemon keeps.
+func fixed(c config.Config) string {
+	c.LogLevel, c.Plans, c.Garden = 0, nil, config.Garden{}
+	return fmt.Sprint(c)
 }

@@ -93,7 +93,7 @@ type nasView struct{ socket string }
 
 // testsAtOnce bounds how many NASes are examined together: most of the time
 // is spent waiting for one that is silent.
-const testsAtOnce = 16
+const testsAtOnce = 64
 
 func (v nasView) NASes(ctx context.Context) ([]doctor.Part, error) {
 	c, err := control.Dial(ctx, v.socket)

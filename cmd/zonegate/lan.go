@@ -68,15 +68,18 @@ func machineAddresses() []netip.Addr {
 
 // nasAddresses are where NASes, and customers that they send, reach this
 // machine now. An address of the configuration that it has not (yet) is left
-// out.
+// out. The unspecified ones stand for all that it has.
 func nasAddresses(cfg *config.Config) []netip.Addr {
-	if len(cfg.RADIUS.Listen) == 0 {
-		if cfg.Network.LAN != "" {
-			return lanAddresses(cfg.Network.LAN)
-		}
-		return machineAddresses()
-	}
 	have := machineAddresses()
+	switch {
+	case len(cfg.RADIUS.Listen) > 0:
+	case cfg.Network.LAN != "":
+		return lanAddresses(cfg.Network.LAN)
+	case slices.ContainsFunc(have, netip.Addr.Is6):
+		return []netip.Addr{netip.IPv4Unspecified(), netip.IPv6Unspecified()}
+	default:
+		return []netip.Addr{netip.IPv4Unspecified()}
+	}
 	return slices.DeleteFunc(inOrder(slices.Clone(cfg.RADIUS.Listen)), func(a netip.Addr) bool {
 		return !slices.Contains(have, a)
 	})

@@ -75,6 +75,7 @@ func init() {
 		{"nas list", "", "list these NASes, with what came from them", defineNASList},
 		{"nas test", "NAME", "say what is wrong with one, and how to mend it", defineNASTest},
 		{"nas remove", "NAME", "forget one, with its sessions", defineNASRemove},
+		{"nas login-page", "[URL]", "print the login.html that leads a MikroTik's customers here", defineNASLoginPage},
 		{"reconcile", "", "compare state and data path now, and mend", defineReconcile},
 		{"journal verify", "", "check the journal's chain and replay it", defineJournalVerify},
 		{"backup", "FILE|-", "write everything of value to a file", defineBackup},

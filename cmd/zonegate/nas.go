@@ -6,13 +6,16 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"net/netip"
 	"os"
 	"sort"
 	"strings"
 	"text/tabwriter"
 	"time"
 
+	"zonegate/internal/config"
 	"zonegate/internal/control"
+	"zonegate/portal"
 )
 
 // words collects a flag that may be given several times.
@@ -220,4 +223,48 @@ func (e *env) showNASReport(r control.NASReport) error {
 	}
 	_, err := io.WriteString(e.stdout, b.String())
 	return err
+}
+
+func defineNASLoginPage(*flag.FlagSet) action {
+	return func(_ context.Context, e *env, args []string) error {
+		if len(args) > 1 {
+			return usagef("give one URL of the portal, or none")
+		}
+		cfg, err := e.load()
+		if err != nil {
+			return err
+		}
+		url := ""
+		if len(args) == 1 {
+			url = args[0]
+		} else if url = portalURL(cfg, nasAddresses(cfg)); url == "" {
+			return errors.New("which address customers reach this machine at is not known here; give it, such as http://192.168.88.2:2050")
+		}
+		if !strings.HasPrefix(url, "http://") && !strings.HasPrefix(url, "https://") || strings.ContainsAny(url, " \t\r\n\"'<>&$") {
+			return usagef("%q is no URL of the portal, such as http://192.168.88.2:2050", url)
+		}
+		page := portal.MikroTikLogin(url)
+		if e.json {
+			return e.print(struct {
+				Portal string `json:"portal"`
+				Page   string `json:"login_html"`
+			}{url, page})
+		}
+		_, err = io.WriteString(e.stdout, page)
+		return err
+	}
+}
+
+// portalURL is where customers of NASes find the portal: the first name that
+// they have for it, or the first address; empty when there is none.
+func portalURL(cfg *config.Config, addrs []netip.Addr) string {
+	if len(cfg.Portal.NASNames) > 0 {
+		return "http://" + cfg.Portal.NASNames[0]
+	}
+	for _, a := range addrs {
+		if a.IsGlobalUnicast() {
+			return "http://" + netip.AddrPortFrom(a, cfg.Portal.Port).String()
+		}
+	}
+	return ""
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -94,7 +95,7 @@ func TestNASCommands(t *testing.T) {
 		{exitFailed, "", "nas list", []string{"nas", "remove", "x"}},
 		{exitFailed, "", "not running", []string{"nas", "test", "tower"}},
 		{exitUsage, "", "NAME", []string{"nas", "test"}},
-		{exitUsage, "", "one of: add, list, test, remove", []string{"nas"}},
+		{exitUsage, "", "one of: add, list, test, remove, login-page", []string{"nas"}},
 	} {
 		if _, stderr := z.do(t, tt.code, tt.stdin, tt.args...); !strings.Contains(stderr, tt.want) {
 			t.Errorf("%v: %q is not in %s", tt.args, tt.want, stderr)
@@ -190,5 +191,27 @@ func TestNoPath(t *testing.T) {
 	}
 	if u, err := p.Usage(t.Context()); err != nil || len(u) != 0 {
 		t.Errorf("%v %v", u, err)
+	}
+}
+
+func TestLoginPage(t *testing.T) {
+	z := newZone(t, "[radius]\nlisten = [\"127.0.0.1\"]\n")
+	if out, _ := z.do(t, exitOK, "", "nas", "login-page", "http://192.168.88.2:2050"); !strings.Contains(out, "http://192.168.88.2:2050/nas/mikrotik?") {
+		t.Errorf("%s", out)
+	}
+	if _, stderr := z.do(t, exitFailed, "", "nas", "login-page"); !strings.Contains(stderr, "give it") {
+		t.Errorf("%s", stderr)
+	}
+	for _, bad := range []string{"192.168.88.2", "http://a\"b/", "http://$(mac)/"} {
+		z.do(t, exitUsage, "", "nas", "login-page", bad)
+	}
+	cfg := &config.Config{Portal: config.Portal{Port: 2050}}
+	addrs := []netip.Addr{netip.IPv4Unspecified(), netip.MustParseAddr("fe80::1%eth0"), netip.MustParseAddr("192.168.88.2")}
+	if got := portalURL(cfg, addrs); got != "http://192.168.88.2:2050" {
+		t.Error(got)
+	}
+	cfg.Portal.NASNames = []string{"wifi.example.org"}
+	if got := portalURL(cfg, addrs); got != "http://wifi.example.org" {
+		t.Error(got)
 	}
 }

@@ -92,8 +92,10 @@ func (p *program) tasks() []task {
 	list := []task{
 		{"the signal watcher", p.watchSignals},
 		{"the settings", p.keepSettings},
-		{"the RADIUS server", p.after(p.radius.Run)},
 		{"the control socket", p.after(p.control.Run)},
+	}
+	for _, t := range p.radius.tasks() {
+		list = append(list, task{t.name, p.after(t.run)})
 	}
 	if p.shaper != nil {
 		list = append(list,
@@ -152,12 +154,13 @@ func (p *program) build(ctx context.Context) error {
 	if broken != nil {
 		p.log.Error("no NAS is answered", "error", broken)
 	}
-	p.radius = newRADIUSService(p.config, book, p.log)
+	p.radius = newRADIUSService(p.config, book, p.gate, c, p.log)
 	p.control, err = control.Listen(p.config.ControlSocket, &control.Handler{
 		Catalogue: p.gate, Vouchers: p.gate, Grants: p.gate, Vault: vault{p.store},
-		NASes:   &nasDesk{config: p.config, book: book, broken: broken, gate: p.gate, server: p.radius},
-		Base:    control.Status{Version: version, Zone: p.config.Zone.ID, PID: os.Getpid()},
-		Started: time.Now(), Facts: p.facts, Logger: p.log,
+		NASes:       &nasDesk{config: p.config, book: book, broken: broken, gate: p.gate, server: p.radius},
+		Unconfirmed: p.radius.unconfirmed,
+		Base:        control.Status{Version: version, Zone: p.config.Zone.ID, PID: os.Getpid()},
+		Started:     time.Now(), Facts: p.facts, Logger: p.log,
 	})
 	return err
 }
@@ -333,14 +336,23 @@ func until(ctx context.Context, run func(context.Context) error, change func(con
 }
 
 func (p *program) portal(addrs []netip.Addr) *portal.Server {
-	c := p.config
+	s := portalServer(p.config, p.gate, p.log)
+	s.Locator, s.Device, s.Addrs = p.shaper, p.config.Network.LAN, addrs
+	s.TLSCert, s.TLSKey = p.config.Portal.TLSCert, p.config.Portal.TLSKey
+	if p.radius.runs() {
+		// NASes may be on the LAN too.
+		s.Hotspots, s.Tickets, s.RemoteNames = hotspots{p.radius.book}, p.radius.tickets, p.config.Portal.NASNames
+	}
+	return s
+}
+
+// portalServer is the portal but for where it is and whom it serves.
+func portalServer(c *config.Config, gate *zonegate.Gate, log *slog.Logger) *portal.Server {
 	language, _ := web.ParseLang(c.Zone.Language) // config knows the same ones
 	return &portal.Server{
-		Gate: p.gate, Locator: p.shaper, Name: c.Portal.Name,
-		Device: c.Network.LAN, Addrs: addrs, Port: c.Portal.Port,
-		TLSCert: c.Portal.TLSCert, TLSKey: c.Portal.TLSKey,
+		Gate: gate, Name: c.Portal.Name, Port: c.Portal.Port,
 		Zone: c.Zone.Name, Contact: c.Zone.Contact, Language: language,
-		Megabyte: c.Limits.Megabyte, Logger: p.log,
+		Megabyte: c.Limits.Megabyte, Logger: log,
 	}
 }
 

@@ -2,108 +2,213 @@ package main
 
 import (
 	"context"
-	"fmt"
+	"errors"
 	"log/slog"
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
+	"zonegate"
 	"zonegate/internal/config"
 	"zonegate/internal/control"
+	"zonegate/portal"
+	"zonegate/radius"
+	"zonegate/radius/coa"
 	"zonegate/radius/nas"
 )
 
-// A radiusService keeps the RADIUS server on the addresses that the machine
-// has, for as long as there is a NAS to answer, and says what became of it.
+// A radiusService answers NASes, and the customers that they send to the
+// portal, for as long as there are some, and says what became of it.
 type radiusService struct {
-	config *config.Config
-	book   *nas.Book
-	log    *slog.Logger
-	// turned gets a value when the book changed.
-	turned chan struct{}
+	config  *config.Config
+	book    *nas.Book // nil when it could not be read
+	gate    *zonegate.Gate
+	tickets *radius.Tickets
+	coa     *coa.Client // nil without a book
+	log     *slog.Logger
+	// counters outlive the servers.
+	counters radius.Counters
+	servers  []*follower
+	// sick says that what must be written down cannot be.
+	sick atomic.Bool
 
 	mu        sync.Mutex
 	listening []netip.AddrPort
 	problem   error
+	seen      map[string]sighting
 }
 
-func newRADIUSService(cfg *config.Config, book *nas.Book, log *slog.Logger) *radiusService {
-	return &radiusService{config: cfg, book: book, log: log, turned: make(chan struct{}, 1)}
+// A sighting is when the count of good packets of a NAS was last seen to grow.
+type sighting struct {
+	good uint64
+	at   time.Time
 }
 
-func (s *radiusService) bookChanged() {
-	select {
-	case s.turned <- struct{}{}:
-	default: // it is due already
+// newRADIUSService must be called before the gate runs: it carries its errands.
+func newRADIUSService(cfg *config.Config, book *nas.Book, gate *zonegate.Gate, c zonegate.Clock, log *slog.Logger) *radiusService {
+	s := &radiusService{
+		config: cfg, book: book, gate: gate, tickets: radius.NewTickets(c), log: log,
+		seen: map[string]sighting{},
 	}
+	if s.runs() {
+		s.coa = coa.New(coa.Options{
+			Book: book, Gate: gate, Idle: cfg.RADIUS.IdleTimeout, Interim: cfg.RADIUS.Interim, Logger: log,
+		})
+		gate.DispatchTo(s.coa)
+	}
+	return s
 }
 
-// retryRADIUS is how often a server is tried again that could not listen. It
-// is no reason to end the program: who is on the LAN needs no NAS.
-const retryRADIUS = 5 * time.Second
+// runs says whether NASes are answered at all.
+func (s *radiusService) runs() bool { return s.book != nil && s.config.RADIUS.Enabled }
 
-// Run serves until the context is done.
-func (s *radiusService) Run(ctx context.Context) error {
-	if !s.config.RADIUS.Enabled || s.book == nil {
-		<-ctx.Done()
+// tasks are the service's, with their names.
+func (s *radiusService) tasks() []task {
+	if !s.runs() {
 		return nil
 	}
-	for ctx.Err() == nil {
-		addrs := s.wanted()
-		if len(addrs) == 0 {
-			s.set(nil, nil)
-			s.await(ctx, addrs)
-			continue
-		}
-		err := until(ctx, s.serve(addrs), func(ctx context.Context) { s.await(ctx, addrs) })
-		s.set(nil, err)
-		if err != nil && ctx.Err() == nil {
-			s.log.Error("NASes cannot be answered; it is tried again", "error", err)
-			wait(ctx, retryRADIUS)
-		}
+	server := &follower{turned: make(chan struct{}, 1), wanted: s.addresses, serve: s.serve, said: s.said}
+	pages := &follower{turned: make(chan struct{}, 1), wanted: s.pageAddresses, serve: s.servePages, said: s.pagesSaid}
+	s.servers = []*follower{server, pages}
+	return []task{
+		{"the RADIUS server", server.Run},
+		{"the portal for customers of NASes", pages.Run},
+		{"the watch over the RADIUS server", s.watch},
+		{"the errands to NASes", s.coa.Run},
 	}
-	return nil
 }
 
-// wanted are the addresses to listen at now: none when nobody may ask.
-func (s *radiusService) wanted() []netip.Addr {
+// bookChanged has the servers look whether somebody may ask at all.
+func (s *radiusService) bookChanged() {
+	for _, f := range s.servers {
+		f.turn()
+	}
+}
+
+// addresses are where NASes are answered: nowhere when there are none.
+func (s *radiusService) addresses() []netip.Addr {
 	if len(s.book.List()) == 0 {
 		return nil
 	}
 	return nasAddresses(s.config)
 }
 
-// await returns when other addresses are wanted than those, or the context is
-// done. Addresses that are all gone for a moment change nothing.
-func (s *radiusService) await(ctx context.Context, have []netip.Addr) {
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-s.turned:
-		case <-time.After(lookAtLAN):
-		}
-		now := s.wanted()
-		if len(now) == 0 && len(s.book.List()) > 0 {
-			continue
-		}
-		if !slices.Equal(now, have) {
-			return
-		}
+func (s *radiusService) serve(ctx context.Context, addrs []netip.Addr) error {
+	c := s.config
+	server := &radius.Server{
+		Gate: s.gate, Book: s.book, Tickets: s.tickets, Witness: s.coa,
+		Auth: at(addrs, c.RADIUS.AuthPort), Acct: at(addrs, c.RADIUS.AcctPort), Listening: s.opened,
+		Language: radius.Language(c.Zone.Language), Strict: c.RADIUS.Strict,
+		Interim: c.RADIUS.Interim, IdleTimeout: c.RADIUS.IdleTimeout,
+		Healthy: func() bool { return !s.sick.Load() }, Counters: &s.counters, Logger: s.log,
 	}
+	return server.Run(ctx)
 }
 
-func (s *radiusService) serve(addrs []netip.Addr) func(context.Context) error {
-	auth, acct := s.at(addrs, s.config.RADIUS.AuthPort), s.at(addrs, s.config.RADIUS.AcctPort)
-	return func(ctx context.Context) error {
-		s.set(append(auth, acct...), nil)
-		<-ctx.Done()
+// pageAddresses are where customers come whom NASes send to the portal, but for
+// those of the LAN, where the portal is anyway.
+func (s *radiusService) pageAddresses() []netip.Addr {
+	sends := slices.ContainsFunc(s.book.List(), func(n nas.NAS) bool { return len(n.Login) > 0 })
+	if !sends {
 		return nil
 	}
+	addrs := nasAddresses(s.config)
+	if lan := s.config.Network.LAN; lan != "" {
+		own := lanAddresses(lan)
+		addrs = slices.DeleteFunc(addrs, func(a netip.Addr) bool { return slices.Contains(own, a) })
+	}
+	return addrs
 }
 
-func (s *radiusService) at(addrs []netip.Addr, port uint16) []netip.AddrPort {
+func (s *radiusService) servePages(ctx context.Context, addrs []netip.Addr) error {
+	p := portalServer(s.config, s.gate, s.log)
+	p.Hotspots, p.Tickets = hotspots{s.book}, s.tickets
+	p.Remote, p.RemoteNames = at(addrs, s.config.Portal.Port), s.config.Portal.NASNames
+	s.log.Info("the portal is open for customers of NASes", "at", p.Remote)
+	return p.Run(ctx)
+}
+
+func (s *radiusService) pagesSaid(_ []netip.Addr, err error) {
+	if err != nil {
+		s.log.Error("customers of NASes see no portal; it is tried again", "error", err)
+	}
+}
+
+// hotspots is the book of NASes as the portal asks for it.
+type hotspots struct{ book *nas.Book }
+
+// ByLogin finds the NAS that has a login page, if customers can be signed in
+// there.
+func (h hotspots) ByLogin(host string) (portal.Hotspot, bool) {
+	n, ok := h.book.ByLogin(host)
+	out := portal.Hotspot{Name: n.Name, UAMSecret: n.UAMSecret}
+	switch n.Vendor {
+	case nas.MikroTik:
+		out.Kind = portal.KindMikroTik
+	case nas.CoovaChilli, nas.Uspot:
+		out.Kind = portal.KindUAM
+	}
+	return out, ok
+}
+
+// watchEvery is how often the watch looks, and sightEvery after how many looks
+// it notes which NASes were heard.
+const (
+	watchEvery = time.Second
+	sightEvery = 15
+)
+
+// watch keeps what must be known at once by who may not wait for it.
+func (s *radiusService) watch(ctx context.Context) error {
+	for n := 0; wait(ctx, watchEvery) == nil; n++ {
+		s.sick.Store(s.gate.Health().Journal != nil)
+		if n%sightEvery == 0 {
+			s.sight(s.counters.Snapshot(), time.Now())
+		}
+	}
+	return nil
+}
+
+// sight notes which NASes were heard. What they send that is not good may come
+// from anybody.
+func (s *radiusService) sight(c radius.Counts, now time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for name, counts := range c.NAS {
+		if good := goodPackets(counts); good > s.seen[name].good {
+			s.seen[name] = sighting{good, now}
+		}
+	}
+}
+
+// goodPackets are the requests that passed every check.
+func goodPackets(counts map[string]uint64) uint64 {
+	return counts["access_requests"] + counts["accounting_requests"] + counts["status_requests"]
+}
+
+// opened is told where the server listens.
+func (s *radiusService) opened(auth, acct []netip.AddrPort) {
+	s.log.Info("NASes are answered", "auth", auth, "acct", acct)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.listening, s.problem = append(append([]netip.AddrPort(nil), auth...), acct...), nil
+}
+
+// said is told that the server begins, or why it cannot go on.
+func (s *radiusService) said(_ []netip.Addr, err error) {
+	if err != nil {
+		s.log.Error("NASes cannot be answered; it is tried again", "error", err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.listening = nil; err != nil {
+		s.problem = err
+	}
+}
+
+func at(addrs []netip.Addr, port uint16) []netip.AddrPort {
 	out := make([]netip.AddrPort, len(addrs))
 	for i, a := range addrs {
 		out[i] = netip.AddrPortFrom(a, port)
@@ -111,14 +216,14 @@ func (s *radiusService) at(addrs []netip.Addr, port uint16) []netip.AddrPort {
 	return out
 }
 
-func (s *radiusService) set(listening []netip.AddrPort, problem error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.listening, s.problem = listening, problem
-}
-
 // report adds to a list of NASes what the server knows.
 func (s *radiusService) report(out *control.NASes) {
+	c := s.counters.Snapshot()
+	s.sight(c, time.Now())
+	out.Packets = noZeros(c.Total)
+	for name, n := range noZeros(c.Decisions) {
+		out.Packets[name] = n
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, a := range s.listening {
@@ -127,42 +232,51 @@ func (s *radiusService) report(out *control.NASes) {
 	if s.problem != nil {
 		out.Problem = s.problem.Error()
 	}
+	for i := range out.NASes {
+		n := &out.NASes[i]
+		n.Packets = noZeros(c.NAS[n.Name])
+		if seen, ok := s.seen[n.Name]; ok {
+			n.Seen = &seen.at
+		}
+	}
+}
+
+// noZeros leaves out what has not happened.
+func noZeros(from map[string]uint64) map[string]uint64 {
+	out := map[string]uint64{}
+	for name, n := range from {
+		if n > 0 {
+			out[name] = n
+		}
+	}
+	return out
+}
+
+// unconfirmed are the sessions of which nobody knows yet whether their NAS does
+// what it was told.
+func (s *radiusService) unconfirmed() map[zonegate.SessionID]bool {
+	out := map[zonegate.SessionID]bool{}
+	if s.coa == nil {
+		return out
+	}
+	for _, x := range s.coa.Snapshot() {
+		if x.State != coa.Confirmed && x.State != coa.Awaited {
+			out[x.Session] = true
+		}
+	}
+	return out
 }
 
 // test examines a NAS.
 func (s *radiusService) test(ctx context.Context, n nas.NAS, seen control.NAS, all control.NASes) []control.Finding {
-	var f findings
-	switch {
-	case !s.config.RADIUS.Enabled:
-		f.bad("server", "remove radius.enabled = false from the configuration, and restart", "the server is switched off")
-	case all.Problem != "":
-		f.bad("server", "stop what uses the port (another RADIUS server?), or set radius.auth_port and radius.acct_port", "%s", all.Problem)
-	case len(all.Listening) == 0:
-		f.bad("server", "give this machine one of the addresses in radius.listen, or correct them", "it does not listen: this machine has none of its addresses")
-	default:
-		f.good("server", "listens at %v", all.Listening)
+	t := nasTest{
+		nas: n, seen: seen, all: all, enabled: s.config.RADIUS.Enabled, plans: s.gate.Plans(),
+		probe: func(ctx context.Context) error {
+			if s.coa == nil {
+				return errors.New("not asked: the server is switched off")
+			}
+			return s.coa.Probe(ctx, n.Name)
+		},
 	}
-	if err := n.Secret.Weak(); err != nil {
-		f.odd("secret", "nas remove, nas add without --secret-file, and the drawn secret into the NAS", "%v", err)
-	}
-	return f
-}
-
-// findings collects what a test says.
-type findings []control.Finding
-
-func (f *findings) add(severity, subject, fix, format string, args ...any) {
-	*f = append(*f, control.Finding{Severity: severity, Subject: subject, Detail: fmt.Sprintf(format, args...), Fix: fix})
-}
-
-func (f *findings) good(subject, format string, args ...any) {
-	f.add("info", subject, "", format, args...)
-}
-
-func (f *findings) odd(subject, fix, format string, args ...any) {
-	f.add("warning", subject, fix, format, args...)
-}
-
-func (f *findings) bad(subject, fix, format string, args ...any) {
-	f.add("error", subject, fix, format, args...)
+	return t.run(ctx)
 }

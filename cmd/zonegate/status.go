@@ -54,6 +54,9 @@ func (e *env) showStatus(s control.Status) {
 		clock = "not confirmed since the start; time switched off is not charged"
 	}
 	fmt.Fprintf(e.stdout, "clock: %s\n", clock)
+	if s.NASes > 0 {
+		fmt.Fprintf(e.stdout, "NASes: %d; packets: %s\n", s.NASes, counts(s.Packets))
+	}
 	if s.Journal != "" {
 		fmt.Fprintf(e.stdout, "SALES STOPPED: %s\n", s.Journal)
 	}

@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"log/slog"
+	"net"
 	"net/netip"
 	"path/filepath"
 	"slices"
@@ -153,6 +154,14 @@ func (c *checker) checkPortal(cfg *Config, raw *rawPortal) {
 	}
 	p.TLSCert = c.path("portal.tls_cert", raw.TLSCert, "")
 	p.TLSKey = c.path("portal.tls_key", raw.TLSKey, "")
+	for i, name := range raw.NASNames {
+		host := strings.ToLower(strings.TrimSpace(name))
+		if !hostAndPort(host) {
+			c.add(fmt.Sprintf("portal.nas_names[%d]", i+1), `%q is no name or address with a port; write one such as "wifi.example.org:2050"`, name)
+		} else if !slices.Contains(p.NASNames, host) {
+			p.NASNames = append(p.NASNames, host)
+		}
+	}
 	switch {
 	case p.TLSCert != "" && p.TLSKey == "":
 		c.add("portal.tls_key", "is missing; tls_cert needs its key, or remove both")
@@ -161,6 +170,24 @@ func (c *checker) checkPortal(cfg *Config, raw *rawPortal) {
 	case p.TLSCert != "" && value(raw.Name, "") == "":
 		c.add("portal.name", "is missing; HTTPS needs the name that the certificate is for, or remove tls_cert and tls_key")
 	}
+}
+
+// hostAndPort accepts a name or an address (IPv6 in brackets), and perhaps a
+// port, as they stand in a URL.
+func hostAndPort(s string) bool {
+	host, port, err := net.SplitHostPort(s)
+	if err != nil {
+		// Without a port: what is good with one is good.
+		host, port, err = net.SplitHostPort(s + ":80")
+	}
+	n, perr := strconv.ParseUint(port, 10, 16)
+	if err != nil || perr != nil || n == 0 {
+		return false
+	}
+	if a, err := netip.ParseAddr(host); err == nil {
+		return a.Zone() == "" && a.Is6() == strings.HasPrefix(s, "[")
+	}
+	return hostName(host) == "" && !strings.HasPrefix(s, "[")
 }
 
 func (c *checker) checkDNS(cfg *Config, raw *rawDNS) {

@@ -70,6 +70,9 @@ type Portal struct {
 	// TLSCert and TLSKey are absolute paths of PEM files. Both are set, and
 	// Name too, or neither is.
 	TLSCert, TLSKey string
+	// NASNames are further names or addresses, each with its port unless that
+	// is 80, by which customers of NASes reach the portal.
+	NASNames []string
 }
 
 // A DNS configures the forwarder.

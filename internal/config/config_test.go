@@ -111,6 +111,7 @@ func TestReference(t *testing.T) {
 		Portal: config.Portal{
 			Port: 2050, Name: "portail.example.org",
 			TLSCert: "/etc/zonegate/portal.crt", TLSKey: "/etc/zonegate/portal.key",
+			NASNames: []string{"10.5.50.2:2050"},
 		},
 		DNS: config.DNS{Port: 2053, Upstream: []netip.AddrPort{
 			netip.MustParseAddrPort("9.9.9.9:53"), netip.MustParseAddrPort("1.1.1.1:53"),

@@ -35,10 +35,11 @@ type rawNetwork struct {
 }
 
 type rawPortal struct {
-	Port    *int64  `toml:"port"`
-	Name    *string `toml:"name"`
-	TLSCert *string `toml:"tls_cert"`
-	TLSKey  *string `toml:"tls_key"`
+	Port     *int64   `toml:"port"`
+	Name     *string  `toml:"name"`
+	TLSCert  *string  `toml:"tls_cert"`
+	TLSKey   *string  `toml:"tls_key"`
+	NASNames []string `toml:"nas_names"`
 }
 
 type rawDNS struct {
