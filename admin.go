@@ -78,7 +78,13 @@ type Batch struct {
 	// Site is set when the codes belong to another zone.
 	Site    string
 	Expires time.Time
+	// Sealed codes have a password beside them, for the login page of a NAS:
+	// each is written as code,password. See [Admission].
+	Sealed bool
 }
+
+// maxPassword is what PAP can carry without a second block, and people type.
+const maxPassword = 32
 
 // maxBatchCodes keeps an import within one journal record.
 const maxBatchCodes = 20000
@@ -102,6 +108,10 @@ func (g *Gate) AddVouchers(ctx context.Context, b Batch, codes []string) error {
 		var errs []error
 		lines := map[VoucherKey]int{}
 		for i, code := range codes {
+			password := ""
+			if b.Sealed {
+				code, password = splitTicket(code)
+			}
 			k := t.meta.Key.VoucherKey(code)
 			_, known, err := t.voucher(k)
 			switch n := len(NormalizeCode(code)); {
@@ -109,6 +119,8 @@ func (g *Gate) AddVouchers(ctx context.Context, b Batch, codes []string) error {
 				return err
 			case n < 4 || n > maxCode:
 				errs = append(errs, fmt.Errorf("code %d: a code has 4 to %d characters", i+1, maxCode))
+			case b.Sealed && (password == "" || len(password) > maxPassword):
+				errs = append(errs, fmt.Errorf("code %d: write it as code,password; a password has 1 to %d characters", i+1, maxPassword))
 			case known:
 				errs = append(errs, fmt.Errorf("code %d: %w", i+1, ErrCodeConflict))
 			case lines[k] > 0:
@@ -116,6 +128,9 @@ func (g *Gate) AddVouchers(ctx context.Context, b Batch, codes []string) error {
 			}
 			lines[k] = i + 1
 			e.Keys = append(e.Keys, k)
+			if b.Sealed {
+				e.Secrets = append(e.Secrets, t.meta.Key.seal(k, password))
+			}
 		}
 		if err := errors.Join(errs...); err != nil {
 			return err
@@ -140,6 +155,13 @@ func (g *Gate) CreateVouchers(ctx context.Context, b Batch, count int) ([]string
 			var err error
 			if codes[i], err = NewCode(g.opts.Random); err != nil {
 				return nil, err
+			}
+			if b.Sealed {
+				password, err := NewCode(g.opts.Random)
+				if err != nil {
+					return nil, err
+				}
+				codes[i] += "," + NormalizeCode(password)
 			}
 		}
 		err := g.AddVouchers(ctx, b, codes)

@@ -3,7 +3,6 @@ package zonegate
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 )
 
@@ -25,27 +24,51 @@ func (g *Gate) Admit(ctx context.Context, l Login) (Admission, error) {
 		defer g.guesses.checked(l.Device)
 	}
 	var a Admission
-	err := ErrWrongPassword
-	if l.Code == "" || l.Proves == nil || proves(l) {
-		err = g.do(ctx, true, func(t *tx) (err error) {
-			a, err = t.admit(l)
-			return err
-		})
-	}
-	if isGuess(err) || errors.Is(err, ErrWrongPassword) {
+	err := g.do(ctx, true, func(t *tx) (err error) {
+		a, err = t.admit(l)
+		return err
+	})
+	if isGuess(err) {
 		g.guesses.wrong(l.Device, g.clock.Now().Mono)
 	}
 	return a, err
 }
 
-// proves says whether the customer gave one of the passwords that go with a
-// code: none, or the code again.
-func proves(l Login) bool {
-	return l.Proves("") || l.Proves(l.Code) || l.Proves(NormalizeCode(l.Code))
+// checkPassword asks whether one of the passwords that go with a code was
+// given: the one of its ticket, or else none, or the code again.
+func (t *tx) checkPassword(code string, proves func(string) bool) error {
+	if len(code) > maxCode {
+		return ErrCodeTooLong
+	}
+	v, ok, err := t.voucher(t.meta.Key.VoucherKey(code))
+	switch {
+	case err != nil:
+		return err
+	case ok && v.Secret != "":
+		password, err := t.meta.Key.unseal(v)
+		if err != nil {
+			return err
+		}
+		tickets := t.gate.tickets
+		if _, err := tickets.admit(v.Key, t.now.Mono); err != nil {
+			return err
+		}
+		defer tickets.checked(v.Key)
+		if proves == nil || !proves(password) {
+			tickets.wrong(v.Key, t.now.Mono)
+			return ErrWrongPassword
+		}
+	case proves != nil && !proves("") && !proves(code) && !proves(NormalizeCode(code)):
+		return ErrWrongPassword
+	}
+	return nil
 }
 
 func (t *tx) admit(l Login) (Admission, error) {
 	if l.Code != "" {
+		if err := t.checkPassword(l.Code, l.Proves); err != nil {
+			return Admission{}, err
+		}
 		m := len(t.events)
 		if err := t.claim(Redemption{Code: l.Code, Device: l.Device, NAS: l.NAS}, true); err != nil {
 			return Admission{}, err

@@ -36,8 +36,12 @@ func (s *State) apply(e Event) error {
 	case PlanSet:
 		s.putPlan(e.Plan)
 	case VouchersAdded:
-		for _, k := range e.Keys {
-			s.putVoucher(Voucher{Key: k, Plan: e.Plan, Batch: e.Batch, Site: e.Site, Expires: e.Expires})
+		for i, k := range e.Keys {
+			v := Voucher{Key: k, Plan: e.Plan, Batch: e.Batch, Site: e.Site, Expires: e.Expires}
+			if i < len(e.Secrets) {
+				v.Secret = e.Secrets[i]
+			}
+			s.putVoucher(v)
 		}
 	case VoucherRevoked:
 		v, ok, err := s.voucher(e.Key)

@@ -22,13 +22,15 @@ type (
 	// PlanSet adds a version of a plan and makes it the one that is sold.
 	PlanSet struct{ Plan Plan }
 
-	// VouchersAdded makes codes valid.
+	// VouchersAdded makes codes valid. Secrets are the sealed passwords of the
+	// codes of a sealed batch, and empty for any other.
 	VouchersAdded struct {
 		Batch   string
 		Plan    PlanRef
 		Site    string
 		Expires time.Time
 		Keys    []VoucherKey
+		Secrets []string
 	}
 
 	// VoucherRevoked makes an unused code invalid.

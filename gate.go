@@ -66,7 +66,8 @@ type Gate struct {
 	clock    Clock
 	opts     Options
 	log      *slog.Logger
-	guesses  *guessLimiter
+	guesses  *guessLimiter[MAC]
+	tickets  *guessLimiter[VoucherKey]
 	switches switchLimiter
 
 	requests chan *request
@@ -127,7 +128,8 @@ func NewGate(state *State, j Journal, a Archive, e Enforcer, c Clock, o Options)
 	o = o.withDefaults()
 	return &Gate{
 		journal: j, archive: a, enforcer: e, clock: c, opts: o, log: o.Logger,
-		guesses:  newGuessLimiter(o.Guessing),
+		guesses:  newGuessLimiter[MAC](o.Guessing),
+		tickets:  newGuessLimiter[VoucherKey](Guessing{PerDevice: wrongPasswords}),
 		switches: switchLimiter{owed: map[MAC]time.Duration{}},
 		requests: make(chan *request, 256),
 		stopped:  make(chan struct{}),

@@ -37,27 +37,32 @@ func (e *RetryError) Error() string {
 }
 func (e *RetryError) Unwrap() error { return e.Err }
 
+// wrongPasswords within ten minutes close a ticket for the rest of them,
+// whatever device they came from.
+const wrongPasswords = 10
+
 // maxGuessers bounds the memory: whoever changes the MAC with every guess only
 // pushes out other guessers, and the zone's limit still holds.
 const maxGuessers = 4096
 
 // A guessLimiter counts wrong codes, in memory only: a reboot takes longer
 // than the guesses it would allow.
-type guessLimiter struct {
+//
+// It counts by the device that guesses, or by what is guessed at.
+type guessLimiter[K comparable] struct {
 	Guessing
 
-	mu      sync.Mutex
-	devices map[MAC][]time.Duration
-	order   []MAC
-	// checking counts the codes of a device that are being looked at: each may
-	// be wrong.
-	checking map[MAC]int
+	mu     sync.Mutex
+	wrongs map[K][]time.Duration
+	order  []K
+	// checking counts the guesses that are being looked at: each may be wrong.
+	checking map[K]int
 	// level is a leaky bucket of the zone's wrong codes.
 	level float64
 	last  time.Duration
 }
 
-func newGuessLimiter(g Guessing) *guessLimiter {
+func newGuessLimiter[K comparable](g Guessing) *guessLimiter[K] {
 	if g.PerDevice == 0 {
 		g.PerDevice = 5
 	}
@@ -70,12 +75,12 @@ func newGuessLimiter(g Guessing) *guessLimiter {
 	if g.MaxDelay == 0 {
 		g.MaxDelay = 5 * time.Second
 	}
-	return &guessLimiter{Guessing: g, devices: map[MAC][]time.Duration{}, checking: map[MAC]int{}}
+	return &guessLimiter[K]{Guessing: g, wrongs: map[K][]time.Duration{}, checking: map[K]int{}}
 }
 
 // admit refuses a device that has guessed too often, and returns how long a
 // stranger has to wait. Each admission ends with checked.
-func (l *guessLimiter) admit(d MAC, now time.Duration) (time.Duration, error) {
+func (l *guessLimiter[K]) admit(d K, now time.Duration) (time.Duration, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	recent := l.recent(d, now)
@@ -98,7 +103,7 @@ func (l *guessLimiter) admit(d MAC, now time.Duration) (time.Duration, error) {
 }
 
 // checked ends an admission.
-func (l *guessLimiter) checked(d MAC) {
+func (l *guessLimiter[K]) checked(d K) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.checking[d]--; l.checking[d] <= 0 {
@@ -107,32 +112,32 @@ func (l *guessLimiter) checked(d MAC) {
 }
 
 // wrong counts a wrong code.
-func (l *guessLimiter) wrong(d MAC, now time.Duration) {
+func (l *guessLimiter[K]) wrong(d K, now time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if _, ok := l.devices[d]; !ok {
+	if _, ok := l.wrongs[d]; !ok {
 		if len(l.order) >= maxGuessers {
-			delete(l.devices, l.order[0])
+			delete(l.wrongs, l.order[0])
 			l.order = l.order[1:]
 		}
 		l.order = append(l.order, d)
 	}
-	l.devices[d] = append(l.recent(d, now), now)
+	l.wrongs[d] = append(l.recent(d, now), now)
 	l.drain(now)
 	// The bucket never holds more than twice the rate: an attack slows
 	// strangers while it lasts and for a minute or two after it.
 	l.level = min(l.level+1, 2*float64(l.ZoneRate))
 }
 
-func (l *guessLimiter) recent(d MAC, now time.Duration) []time.Duration {
-	list := l.devices[d]
+func (l *guessLimiter[K]) recent(d K, now time.Duration) []time.Duration {
+	list := l.wrongs[d]
 	for len(list) > 0 && now-list[0] >= l.Window {
 		list = list[1:]
 	}
 	return list
 }
 
-func (l *guessLimiter) drain(now time.Duration) {
+func (l *guessLimiter[K]) drain(now time.Duration) {
 	if now > l.last {
 		l.level = max(0, l.level-float64(l.ZoneRate)*(now-l.last).Minutes())
 	}

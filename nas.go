@@ -1,9 +1,6 @@
 package zonegate
 
-import (
-	"errors"
-	"time"
-)
+import "time"
 
 // A data path that is another machine (a network access server, NAS) is asked
 // for and reports by itself: it sends logins to [Gate.Admit] and usage to
@@ -30,9 +27,10 @@ type Login struct {
 	// Code is a voucher code as it was typed. Empty is a device that comes in
 	// with what it has, after another proof of who it is.
 	Code string
-	// Proves says whether the customer knows the password: it is called with
-	// each one that would be right. Only for a Code; nil means that nothing
-	// else than the code is asked.
+	// Proves says whether the customer gave a password: it is called with each
+	// one that would be right. Those are none and the code again, or the
+	// ticket's own where it has one. Only for a Code; nil means that no
+	// password is asked.
 	Proves func(password string) bool
 	// Grant, when not zero, is the only one that may be used.
 	Grant GrantID
@@ -123,9 +121,3 @@ type Errand struct {
 type Dispatcher interface {
 	Dispatch(Errand)
 }
-
-// Refusals of a login at a NAS.
-var (
-	// ErrWrongPassword is a right code with a wrong password.
-	ErrWrongPassword = errors.New("the password does not go with the code")
-)

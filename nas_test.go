@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -360,6 +361,58 @@ func TestNASPasswords(t *testing.T) {
 	}
 	if _, err := b.gate.Admit(t.Context(), Login{NAS: "ap", Device: phone1}); err != nil {
 		t.Errorf("without a code there is nothing to guess: %v", err)
+	}
+}
+
+// A ticket has a password of its own, which is kept sealed.
+func TestSealedTickets(t *testing.T) {
+	b, book := newNASBench(t)
+	made, err := b.gate.CreateVouchers(t.Context(), Batch{Plan: "hour", Sealed: true}, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	code, password, ok := strings.Cut(made[0], ",")
+	if !ok || len(password) != codeLength {
+		t.Fatalf("made %q", made)
+	}
+	if text := fmt.Sprintf("%+v", b.records); strings.Contains(text, password) || strings.Contains(text, NormalizeCode(code)) {
+		t.Error("code or password stand in the journal")
+	}
+	login := func(d MAC, given string) error {
+		_, err := b.gate.Admit(t.Context(), Login{
+			NAS: "ap", Device: d, Code: code, Proves: func(p string) bool { return p == given },
+		})
+		return err
+	}
+	for _, wrong := range []string{"", code, "x"} {
+		if err := login(phone1, wrong); !errors.Is(err, ErrWrongPassword) {
+			t.Errorf("password %q: %v", wrong, err)
+		}
+	}
+	if _, err := b.gate.Admit(t.Context(), Login{NAS: "ap", Device: phone1, Code: code}); !errors.Is(err, ErrWrongPassword) {
+		t.Errorf("without asking: %v", err)
+	}
+	b.restart(quick, book)
+	if err := login(phone1, password); err != nil {
+		t.Error(err)
+	}
+	// Many devices cannot try many passwords.
+	for i := range wrongPasswords {
+		login(MAC{2, 9, 0, 0, 0, byte(i)}, "x")
+	}
+	if err := login(phone3, password); !errors.Is(err, ErrTooManyCodes) {
+		t.Errorf("after %d wrong ones: %v", wrongPasswords, err)
+	}
+	// On the portal the password follows a comma.
+	code, password, _ = strings.Cut(made[1], ",")
+	for typed, want := range map[string]error{code: ErrWrongPassword, code + ",x": ErrWrongPassword, code + ", " + password: nil} {
+		if _, err := b.gate.Redeem(t.Context(), Redemption{Code: typed, Device: phone2}); !errors.Is(err, want) {
+			t.Errorf("typed %q: %v", typed, err)
+		}
+	}
+	err = b.gate.AddVouchers(t.Context(), Batch{Plan: "hour", Sealed: true}, []string{"user1,secret", "user2", "user3," + strings.Repeat("x", 33)})
+	if err == nil || strings.Contains(err.Error(), "code 1") || !strings.Contains(err.Error(), "code 2") || !strings.Contains(err.Error(), "code 3") {
+		t.Errorf("an import: %v", err)
 	}
 }
 

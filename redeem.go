@@ -3,6 +3,7 @@ package zonegate
 import (
 	"context"
 	"crypto/hmac"
+	"crypto/subtle"
 	"encoding/base32"
 	"encoding/binary"
 	"encoding/hex"
@@ -13,6 +14,8 @@ import (
 
 // A Redemption is a code typed on a device.
 type Redemption struct {
+	// Code is what was typed. The password of a ticket that has one follows it
+	// after a comma.
 	Code   string
 	Device MAC
 	// Move confirms that a grant in use on another device shall come here.
@@ -41,7 +44,18 @@ func (g *Gate) Redeem(ctx context.Context, r Redemption) (Standing, error) {
 			return Standing{}, err
 		}
 	}
-	err = g.do(ctx, false, func(t *tx) error { return t.redeem(r) })
+	code, password := splitTicket(r.Code)
+	proves := func(p string) bool { return subtle.ConstantTimeCompare([]byte(p), []byte(password)) == 1 }
+	if password == "" {
+		proves = nil
+	}
+	r.Code = code
+	err = g.do(ctx, false, func(t *tx) error {
+		if err := t.checkPassword(r.Code, proves); err != nil {
+			return err
+		}
+		return t.redeem(r)
+	})
 	if isGuess(err) {
 		g.guesses.wrong(r.Device, g.clock.Now().Mono)
 	}
@@ -57,7 +71,7 @@ func (g *Gate) Redeem(ctx context.Context, r Redemption) (Standing, error) {
 // isGuess says whether a refusal tells something about a code that the device
 // does not own.
 func isGuess(err error) bool {
-	for _, e := range []error{ErrWrongCode, ErrForeignCode, ErrUsedCode, ErrExpiredCode, ErrRevokedCode, ErrCodeTooLong} {
+	for _, e := range []error{ErrWrongCode, ErrForeignCode, ErrUsedCode, ErrExpiredCode, ErrRevokedCode, ErrCodeTooLong, ErrWrongPassword} {
 		if errors.Is(err, e) {
 			return true
 		}

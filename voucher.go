@@ -1,6 +1,8 @@
 package zonegate
 
 import (
+	"crypto/aes"
+	"crypto/cipher"
 	"crypto/hmac"
 	"crypto/sha256"
 	"errors"
@@ -27,6 +29,9 @@ type Voucher struct {
 	Revoked bool
 	// Grant is what the voucher became; zero while it is unused.
 	Grant GrantID
+	// Secret is the sealed password of a ticket that has one beside its code;
+	// empty for any other.
+	Secret string
 }
 
 // A ZoneKey hashes voucher codes and signs page tokens. It is made once per
@@ -44,6 +49,44 @@ func (k ZoneKey) sum(purpose, text string) []byte {
 // VoucherKey returns the stored form of a code, however it was typed.
 func (k ZoneKey) VoucherKey(code string) VoucherKey {
 	return VoucherKey(k.sum("voucher", NormalizeCode(code))[:16])
+}
+
+// seal encrypts the password of a ticket under the zone's key. A NAS's own
+// login page may use CHAP or MS-CHAP, which can only be checked with the clear
+// password; that is why it is kept at all. It protects what is copied without
+// the key, not a stolen router, which has both.
+func (k ZoneKey) seal(v VoucherKey, password string) string {
+	return string(k.sealer().Seal(nil, v[:12], []byte(password), v[:]))
+}
+
+// unseal returns the password that seal has sealed.
+func (k ZoneKey) unseal(v Voucher) (string, error) {
+	clear, err := k.sealer().Open(nil, v.Key[:12], []byte(v.Secret), v.Key[:])
+	if err != nil {
+		return "", fmt.Errorf("opening the password of a ticket: %w", ErrCorrupt)
+	}
+	return string(clear), nil
+}
+
+// sealer is AES-256-GCM. Each voucher has its own nonce and one password for
+// ever, so none is used twice.
+func (k ZoneKey) sealer() cipher.AEAD {
+	block, err := aes.NewCipher(k.sum("seal", ""))
+	if err != nil {
+		panic(err) // the key has 32 bytes
+	}
+	aead, err := cipher.NewGCM(block)
+	if err != nil {
+		panic(err) // AES has blocks of 16 bytes
+	}
+	return aead
+}
+
+// splitTicket parts the code from the password of a ticket that has one, as
+// it is imported and typed: after a comma.
+func splitTicket(text string) (code, password string) {
+	code, password, _ = strings.Cut(text, ",")
+	return code, strings.TrimSpace(password)
 }
 
 // codeAlphabet has no I, L, O and U: nothing to misread for a digit, and fewer
@@ -132,13 +175,16 @@ func NewCode(random io.Reader) (string, error) {
 
 // Why a code was not accepted. Each has its own message for the customer.
 var (
-	ErrWrongCode    = errors.New("the code is wrong")
-	ErrForeignCode  = errors.New("the code belongs to another zone")
-	ErrUsedCode     = errors.New("the code was already used and is finished")
-	ErrExpiredCode  = errors.New("the code is out of date")
-	ErrRevokedCode  = errors.New("the code was cancelled by the seller")
-	ErrOtherDevice  = errors.New("the code is in use on another device; moving it must be confirmed")
-	ErrCodeTooLong  = errors.New("the code is too long")
-	ErrNoSuchPlan   = errors.New("no such plan")
-	ErrCodeConflict = errors.New("the code is already known, or looks like another one when typed")
+	ErrWrongCode   = errors.New("the code is wrong")
+	ErrForeignCode = errors.New("the code belongs to another zone")
+	ErrUsedCode    = errors.New("the code was already used and is finished")
+	ErrExpiredCode = errors.New("the code is out of date")
+	ErrRevokedCode = errors.New("the code was cancelled by the seller")
+	ErrOtherDevice = errors.New("the code is in use on another device; moving it must be confirmed")
+	ErrCodeTooLong = errors.New("the code is too long")
+	// ErrWrongPassword is a ticket's right code with a wrong password, or
+	// without the one that it has.
+	ErrWrongPassword = errors.New("the password does not go with the code")
+	ErrNoSuchPlan    = errors.New("no such plan")
+	ErrCodeConflict  = errors.New("the code is already known, or looks like another one when typed")
 )

@@ -91,14 +91,28 @@ func sealVoucher(v zonegate.Voucher) []byte {
 	e.time(v.Expires)
 	e.bool(v.Revoked)
 	e.uint(uint64(v.Grant))
-	return seal(entityVersion, e.b)
+	if v.Secret == "" {
+		return seal(entityVersion, e.b)
+	}
+	e.string(v.Secret)
+	return seal(ticketVersion, e.b)
 }
 
+// ticketVersion is the form of a voucher with a password.
+const ticketVersion = 2
+
 func openVoucher(value []byte) (zonegate.Voucher, error) {
-	d := unseal(entityVersion, value)
+	version := byte(entityVersion)
+	if len(value) > 0 && value[0] == ticketVersion {
+		version = ticketVersion
+	}
+	d := unseal(version, value)
 	v := zonegate.Voucher{
 		Key: d.key(), Plan: d.ref(), Batch: d.string(), Site: d.string(),
 		Expires: d.time(), Revoked: d.bool(), Grant: d.grant(),
+	}
+	if version == ticketVersion {
+		v.Secret = d.string()
 	}
 	return v, d.end()
 }

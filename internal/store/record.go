@@ -35,6 +35,7 @@ const (
 	kindSessionLost     = 19
 	kindSessionResumed  = 20
 	kindSessionOver     = 21
+	kindTicketsAdded    = 22 // VouchersAdded with passwords
 )
 
 func encodeRecord(r zonegate.Record) ([]byte, error) {
@@ -102,14 +103,21 @@ func (e *encoder) event(event zonegate.Event) error {
 		e.uint(kindPlanSet)
 		e.plan(v.Plan)
 	case zonegate.VouchersAdded:
-		e.uint(kindVouchersAdded)
+		kind := uint64(kindVouchersAdded)
+		if len(v.Secrets) > 0 {
+			kind = kindTicketsAdded
+		}
+		e.uint(kind)
 		e.string(v.Batch)
 		e.ref(v.Plan)
 		e.string(v.Site)
 		e.time(v.Expires)
 		e.uint(uint64(len(v.Keys)))
-		for _, k := range v.Keys {
+		for i, k := range v.Keys {
 			e.raw(k[:])
+			if kind == kindTicketsAdded {
+				e.string(v.Secrets[i])
+			}
 		}
 	case zonegate.VoucherRevoked:
 		e.uint(kindVoucherRevoked)
@@ -216,11 +224,14 @@ func (d *decoder) event() zonegate.Event {
 		return v
 	case kindPlanSet:
 		return zonegate.PlanSet{Plan: d.plan()}
-	case kindVouchersAdded:
+	case kindVouchersAdded, kindTicketsAdded:
 		v := zonegate.VouchersAdded{Batch: d.string(), Plan: d.ref(), Site: d.string(), Expires: d.time()}
 		n := d.count()
 		for i := 0; i < n && d.err == nil; i++ {
 			v.Keys = append(v.Keys, d.key())
+			if kind == kindTicketsAdded {
+				v.Secrets = append(v.Secrets, d.string())
+			}
 		}
 		return v
 	case kindVoucherRevoked:

@@ -608,6 +608,13 @@ func TestRecordsRoundTrip(t *testing.T) {
 		zonegate.GrantReplanned{Grant: 1, Plan: p.Ref()},
 		zonegate.GrantEnded{Grant: 1, State: zonegate.Expired},
 		zonegate.SessionOpened{Session: 1 << 31, Grant: 1, Device: device(2), Path: "nas"},
+		zonegate.VouchersAdded{Batch: "y", Plan: p.Ref(), Keys: []zonegate.VoucherKey{{4}, {5}}, Secrets: []string{"\x00a", "b"}},
+		zonegate.SessionOpened{Session: 7, Grant: 1, Device: device(2), Path: "nas", Terms: zonegate.Terms{Plan: p.Ref(), Limit: 1 << 63, Ends: time.Hour}},
+		zonegate.SessionReported{Session: 7, Key: "80000001", Handle: "\x01h"},
+		zonegate.SessionTold{Session: 7, Terms: zonegate.Terms{Plan: p.Ref(), Limit: 5, Ends: 1}},
+		zonegate.SessionLost{Session: 7},
+		zonegate.SessionResumed{Session: 7},
+		zonegate.SessionOver{Session: 7, Octets: zonegate.Octets{Up: 3, Down: 1 << 40}},
 		zonegate.SessionStopped{Session: 4},
 		zonegate.SessionClosed{Session: 4, Octets: zonegate.Octets{Up: 1, Down: 1 << 63}},
 		zonegate.UsageCounted{Sessions: []zonegate.SessionOctets{{Session: 4, Octets: zonegate.Octets{Up: 5, Down: 6}}}},
@@ -626,6 +633,34 @@ func TestRecordsRoundTrip(t *testing.T) {
 	for i := range raw {
 		if _, err := decodeRecord(3, raw[:i]); err == nil {
 			t.Errorf("a record cut at %d is read", i)
+		}
+	}
+}
+
+// A state written before sessions had terms, and vouchers passwords, is read.
+func TestFormerEntities(t *testing.T) {
+	e := &encoder{}
+	e.uint(7)
+	e.uint(8)
+	e.raw([]byte{1, 2, 3, 4, 5, 6})
+	e.string("")
+	e.octets(zonegate.Octets{Up: 1, Down: 2})
+	e.bool(true)
+	x, err := openSession(seal(1, e.b))
+	want := zonegate.Session{ID: 7, Grant: 8, Device: zonegate.MAC{1, 2, 3, 4, 5, 6}, Octets: zonegate.Octets{Up: 1, Down: 2}, Stopped: true}
+	if err != nil || x != want {
+		t.Errorf("%+v %v", x, err)
+	}
+	full := want
+	full.Path, full.Key, full.Handle, full.Opened, full.Lost, full.Over = "ap", "k", "h", 5, true, true
+	full.Terms = zonegate.Terms{Plan: plans[0].Ref(), Limit: 3, Ends: 4}
+	if x, err := openSession(sealSession(full)); err != nil || x != full {
+		t.Errorf("%+v %v", x, err)
+	}
+	for _, secret := range []string{"", "sealed"} {
+		v := zonegate.Voucher{Key: zonegate.VoucherKey{1}, Plan: plans[0].Ref(), Batch: "b", Secret: secret}
+		if got, err := openVoucher(sealVoucher(v)); err != nil || got != v {
+			t.Errorf("%+v %v", got, err)
 		}
 	}
 }
