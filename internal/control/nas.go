@@ -40,6 +40,7 @@ type NAS struct {
 	// daemon started.
 	Seen *time.Time `json:"seen,omitempty"`
 	// Packets counts packets by what became of them, since the daemon started.
+	// What has not happened is left out.
 	Packets map[string]uint64 `json:"packets"`
 }
 
