@@ -62,9 +62,9 @@ const (
 type Client struct {
 	o   Options
 	log *slog.Logger
-	// now and after are the clock; tests have their own.
+	// now and alarm are the clock; tests have their own.
 	now   func() time.Time
-	after func(time.Duration) <-chan time.Time
+	alarm func(at time.Time) <-chan time.Time
 
 	// wake tells the loop that there is something to start, tell that the gate
 	// has to hear something. Both hold one signal.
@@ -106,7 +106,8 @@ func New(o Options) *Client {
 		o.Logger = slog.New(slog.NewTextHandler(io.Discard, nil))
 	}
 	return &Client{
-		o: o, log: o.Logger, now: time.Now, after: time.After,
+		o: o, log: o.Logger, now: time.Now,
+		alarm: func(at time.Time) <-chan time.Time { return time.After(time.Until(at)) },
 		wake: make(chan struct{}, 1), tell: make(chan struct{}, 1),
 		known: map[key]*entry{}, heard: map[key]heard{}, peers: map[netip.AddrPort]*peer{},
 		changed: func() {},
@@ -208,8 +209,9 @@ func (c *Client) forget() {
 }
 
 // Seen takes note of a report of accounting, after the gate has taken it. It
-// never blocks. An errand that the gate has not handed out again with the
-// report has had its effect.
+// never blocks. A change that the NAS has acknowledged, and that the gate has
+// not handed out again with the report, is confirmed; a disconnection by the
+// session's last report only.
 func (c *Client) Seen(r zonegate.Report) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -233,7 +235,7 @@ func (c *Client) Seen(r zonegate.Report) {
 		c.settle(x, Confirmed, 0)
 	case x.waiting:
 		x.parked = false
-	case x.state == Acked:
+	case x.state == Acked && !x.cut:
 		c.settle(x, Confirmed, 0)
 	}
 	signal(c.wake)
@@ -266,15 +268,13 @@ func (c *Client) hear(k key, h heard) {
 // lasted returns how long the session of an errand had lasted when the errand
 // was handed out, because its TimeLeft counts from then: as the NAS says, or
 // else as the end of its time and its beginning do, which are on one scale for
-// calendar time only.
+// calendar time only, or else since it was first heard of.
 func (c *Client) lasted(k key, e *zonegate.Errand, at time.Time) (time.Duration, bool) {
-	if h, ok := c.heard[k]; ok {
-		return max(0, h.lasted+at.Sub(h.at)), true
-	}
-	if e.Plan.Time == zonegate.Calendar {
+	h, ok := c.heard[k]
+	if e.Plan.Time == zonegate.Calendar && h.lasted == 0 {
 		return max(0, e.Terms.Ends-e.TimeLeft-e.Session.Opened), true
 	}
-	return 0, false
+	return max(0, h.lasted+at.Sub(h.at)), ok
 }
 
 // A State is how far an errand has come.

@@ -87,14 +87,13 @@ func (c *Client) loop(ctx context.Context, conn *net.UDPConn, received <-chan da
 				}
 			}
 		}
-		now := c.now()
 		c.mu.Unlock()
 		for _, d := range append(out, started...) {
 			send(conn, d)
 		}
 		var timer <-chan time.Time
 		if !next.IsZero() {
-			timer = c.after(next.Sub(now))
+			timer = c.alarm(next)
 		}
 		select {
 		case <-ctx.Done():
