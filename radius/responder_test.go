@@ -308,6 +308,22 @@ func TestPAPForgivesHowTheCodeIsTyped(t *testing.T) {
 	}
 }
 
+func TestNoPasswordIsAnEmptyOne(t *testing.T) {
+	g := newFakeGate()
+	d := newDesk(t, g)
+	if got := d.ask(mikrotik, login(code1, station1)); got.Code != layeh.CodeAccessAccept || g.last(t).Code != code1 {
+		t.Errorf("%v", got.Code)
+	}
+	g.password = "the ticket has one"
+	if m := d.message(d.ask(mikrotik, login(code1, station1))); !strings.Contains(m, "mot de passe") {
+		t.Error(m)
+	}
+	user, _ := d.tickets.Issue("tower", phone1, 7)
+	if m := d.message(d.ask(mikrotik, login(user, station1))); m != textTicket.french {
+		t.Error(m)
+	}
+}
+
 func TestWrongPasswordIsRejected(t *testing.T) {
 	for name, p := range map[string]*layeh.Packet{
 		"pap": pap(code1, "x", station1), "chap": chap(code1, "x", station1, nil), "mschap": mschap(t, code1, "x", station1),
@@ -370,7 +386,7 @@ func TestMethodsThatAreRefused(t *testing.T) {
 	short := login(code1, station1)
 	short.Add(3, []byte{1, 2, 3})
 	for name, p := range map[string]*layeh.Packet{
-		"none": login(code1, station1), "pap and chap": two, "pap and mschap": three, "mschap 1": first, "short chap": short,
+		"pap and chap": two, "pap and mschap": three, "mschap 1": first, "short chap": short,
 	} {
 		g := newFakeGate()
 		d := newDesk(t, g)

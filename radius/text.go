@@ -52,8 +52,8 @@ var refusals = []refusal{
 		"Ce code est trop long. Regardez bien le ticket et tapez le code encore une fois.",
 		"This code is too long. Look at the ticket and type the code once more."}},
 	{zonegate.ErrWrongPassword, text{
-		"Le mot de passe n’est pas juste. Tapez le code du ticket et laissez le mot de passe vide.",
-		"The password is not right. Type the code of the ticket and leave the password empty."}},
+		"Le mot de passe n’est pas juste. Tapez celui du ticket. Si le ticket n’en a pas, laissez-le vide.",
+		"The password is not right. Type the one on the ticket. If the ticket has none, leave it empty."}},
 	{zonegate.ErrForeignCode, text{
 		"Ce code est pour une autre zone WiFi. Vérifiez-le, ou utilisez-le là où vous l’avez acheté.",
 		"This code is for another WiFi zone. Check it, or use it where you bought it."}},
