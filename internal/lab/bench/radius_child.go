@@ -190,11 +190,11 @@ func (b *bench) withZone(ctx context.Context, c zoneConfig, start bool, f func(*
 	defer func() { err = errors.Join(err, z.stop()) }()
 	guests := newGuests(z.Codes)
 	begun := time.Now()
-	if err := z.each(ctx, z.Auth, len(guests), &logins{newGuestScript(guests)}); err != nil {
+	if err := z.each(ctx, z.Auth, len(guests), time.Second, &logins{newGuestScript(guests)}); err != nil {
 		return fmt.Errorf("logging guests in: %w", err)
 	}
 	if start {
-		if err := z.each(ctx, z.Acct, len(guests), &accounts{guestScript: newGuestScript(guests), stay: true}); err != nil {
+		if err := z.each(ctx, z.Acct, len(guests), time.Second, &accounts{guestScript: newGuestScript(guests), stay: true}); err != nil {
 			return fmt.Errorf("starting the guests' sessions: %w", err)
 		}
 	}
@@ -202,14 +202,15 @@ func (b *bench) withZone(ctx context.Context, c zoneConfig, start bool, f func(*
 	return f(z, guests)
 }
 
-// each makes n requests, all of which must be answered well.
-func (z *zone) each(ctx context.Context, to netip.AddrPort, n int, script fakenas.Script) error {
+// each makes n requests, all of which must be answered well. A NAS repeats one
+// after it has waited for patience.
+func (z *zone) each(ctx context.Context, to netip.AddrPort, n int, patience time.Duration, script fakenas.Script) error {
 	s, err := fakenas.Open(to, outstanding)
 	if err != nil {
 		return err
 	}
 	defer s.Close()
-	r, err := fakenas.Load{From: s, Wait: 10 * time.Second, Tries: 3, Requests: n}.Run(ctx, script)
+	r, err := fakenas.Load{From: s, Wait: patience, Tries: 50, Requests: n}.Run(ctx, script)
 	if err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@ package bench
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"os"
 	"time"
 
@@ -30,7 +31,14 @@ func runRadiusFlood(ctx context.Context, b *bench) error {
 			if err := os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", z.pid()), []byte("5"), 0); err != nil {
 				return fmt.Errorf("resetting the peak of memory: %w", err)
 			}
-			if err := flood(ctx, z, guests, packets, seconds*time.Second); err != nil {
+			f, err := newFlood(z)
+			if err != nil {
+				return err
+			}
+			// Its ports stay taken until the end: what is answered late must not
+			// come to those who ask next.
+			defer f.close()
+			if err := f.run(ctx, guests, packets, seconds*time.Second); err != nil {
 				return err
 			}
 			if err := wait(ctx, 3*time.Second); err != nil {
@@ -40,11 +48,14 @@ func runRadiusFlood(ctx context.Context, b *bench) error {
 			if err != nil {
 				return err
 			}
+			if n := f.answers(); n > 0 {
+				return fmt.Errorf("%d starts of sessions were answered while nothing could be written", n)
+			}
 			if err := z.command("resume"); err != nil {
 				return err
 			}
 			// It must work on as if nothing had been.
-			if err := z.each(ctx, z.Auth, len(guests), &logins{newGuestScript(guests)}); err != nil {
+			if err := z.each(ctx, z.Auth, len(guests), 300*time.Millisecond, &logins{newGuestScript(guests)}); err != nil {
 				return fmt.Errorf("logging in after the flood: %w", err)
 			}
 			growth = append(growth, peak-min(peak, before))
@@ -61,26 +72,55 @@ func runRadiusFlood(ctx context.Context, b *bench) error {
 	return nil
 }
 
-// flood sends packets from as many ports as there are requests outstanding
-// elsewhere, spread over a time, and takes no answer.
-func flood(ctx context.Context, z *zone, guests []*guest, packets int, over time.Duration) error {
-	const burst = 512
-	var fds [2][outstanding]int
-	for port, to := range []*unix.SockaddrInet4{
-		{Addr: z.Auth.Addr().As4(), Port: int(z.Auth.Port())}, {Addr: z.Acct.Addr().As4(), Port: int(z.Acct.Port())},
-	} {
-		for i := range fds[port] {
+// A flood comes from as many ports as there are requests outstanding elsewhere
+// and takes no answer.
+type flood struct{ auth, acct []int }
+
+func newFlood(z *zone) (_ *flood, err error) {
+	f := new(flood)
+	defer func() {
+		if err != nil {
+			f.close()
+		}
+	}()
+	for range outstanding {
+		for list, to := range map[*[]int]netip.AddrPort{&f.auth: z.Auth, &f.acct: z.Acct} {
 			fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 			if err != nil {
-				return fmt.Errorf("opening a socket: %w", err)
+				return nil, fmt.Errorf("opening a socket: %w", err)
 			}
-			defer unix.Close(fd)
-			if err := unix.Connect(fd, to); err != nil {
-				return fmt.Errorf("opening a socket: %w", err)
+			*list = append(*list, fd)
+			if err := unix.Connect(fd, &unix.SockaddrInet4{Addr: to.Addr().As4(), Port: int(to.Port())}); err != nil {
+				return nil, fmt.Errorf("opening a socket: %w", err)
 			}
-			fds[port][i] = fd
 		}
 	}
+	return f, nil
+}
+
+func (f *flood) close() {
+	for _, fd := range append(f.auth, f.acct...) {
+		unix.Close(fd)
+	}
+}
+
+// answers counts what has come back of the accounting.
+func (f *flood) answers() (n int) {
+	buf := make([]byte, 4096)
+	for _, fd := range f.acct {
+		for {
+			if _, err := unix.Read(fd, buf); err != nil {
+				break
+			}
+			n++
+		}
+	}
+	return n
+}
+
+// run sends packets, spread over a time.
+func (f *flood) run(ctx context.Context, guests []*guest, packets int, over time.Duration) error {
+	const burst = 512
 	var r fakenas.Request
 	begun := time.Now()
 	for n := range packets {
@@ -90,15 +130,16 @@ func flood(ctx context.Context, z *zone, guests []*guest, packets int, over time
 			}
 		}
 		g := *guests[n/2%len(guests)]
-		id := byte(n / (2 * outstanding))
-		port := n % 2
-		if port == 0 {
+		id, port := byte(n/(2*outstanding)), n/2%outstanding
+		fd := f.auth[port]
+		if n%2 == 0 {
 			g.login(&r, id)
 		} else {
+			fd = f.acct[port]
 			g.id = fmt.Sprintf("flood%d", n)
 			g.account(&r, id, fakenas.Start)
 		}
-		if _, err := unix.Write(fds[port][n/2%outstanding], r.End()); err != nil && err != unix.EAGAIN {
+		if _, err := unix.Write(fd, r.End()); err != nil && err != unix.EAGAIN {
 			return fmt.Errorf("sending a packet: %w", err)
 		}
 	}
