@@ -73,8 +73,8 @@ type Server struct {
 // under way finish for a moment, and returns nil. It returns an error when an
 // address cannot be listened at or a socket breaks.
 //
-// Its goroutines are one reader for each socket, and one for each request under
-// way, InFlight at most.
+// Its goroutines are one reader for each socket, one worker for each request
+// under way, InFlight at most, and some that wait for the next.
 func (s *Server) Run(ctx context.Context) error {
 	log, counters := s.Logger, s.Counters
 	if log == nil {

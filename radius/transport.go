@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"zonegate/radius/nas"
@@ -27,7 +28,9 @@ type transport struct {
 	counters   *Counters
 	complaints complaints
 	log        *slog.Logger
-	answers    sync.WaitGroup // under way
+	work       chan *exchange // to idle workers; never buffered
+	idle       atomic.Int64   // workers
+	workers    sync.WaitGroup
 }
 
 func newTransport(s *Server, serving context.Context, counters *Counters, log *slog.Logger) *transport {
@@ -39,15 +42,18 @@ func newTransport(s *Server, serving context.Context, counters *Counters, log *s
 		book: s.Book, responder: s.responder(counters, log), healthy: s.Healthy,
 		serving: serving, cache: newCache(room, rememberSize),
 		counters: counters, complaints: complaints{log: log}, log: log,
+		work: make(chan *exchange),
 	}
 }
 
-// finish waits for requests under way, has them stopped when they take too
-// long, and says so when that does not help either.
+// finish is called when no reader is left. It waits for requests under way, has
+// them stopped when they take too long, and says so when that does not help
+// either.
 func (t *transport) finish(stop context.CancelFunc) error {
+	close(t.work)
 	done := make(chan struct{})
 	go func() {
-		t.answers.Wait()
+		t.workers.Wait()
 		close(done)
 	}()
 	for _, patience := range []time.Duration{lastAnswers, lastMoment} {
@@ -169,8 +175,30 @@ func (t *transport) datagram(so *socket, datagram, oob []byte, to netip.AddrPort
 		t.count(&x, superseded)
 	}
 	t.counters.underWay.Add(1)
-	t.answers.Add(1)
-	go t.answer(x.own(datagram, oob, e))
+	y := x.own(datagram, oob, e)
+	select {
+	case t.work <- y:
+	default: // no worker is idle
+		t.workers.Go(func() { t.answerFrom(y) })
+	}
+}
+
+// maxIdle is how many workers wait for the next request. A new goroutine has to
+// grow its stack with each request, which is a sixth of what one costs.
+const maxIdle = 64
+
+// answerFrom has a request answered, and then others, until there is nothing to
+// do and enough wait for it.
+func (t *transport) answerFrom(x *exchange) {
+	for ok := true; ok; {
+		t.answer(x)
+		if t.idle.Add(1) > maxIdle {
+			t.idle.Add(-1)
+			return
+		}
+		x, ok = <-t.work
+		t.idle.Add(-1)
+	}
 }
 
 // speaks says whether a code is for this port.
@@ -256,7 +284,6 @@ func (x *exchange) own(datagram, oob []byte, e *entry) *exchange {
 
 // answer has one request answered.
 func (t *transport) answer(x *exchange) {
-	defer t.answers.Done()
 	reply, ok := t.respond(x)
 	var b []byte
 	if ok {
