@@ -22,9 +22,9 @@ import (
 
 const usage = `zonelab runs a whole hotspot zone on this machine.
 
-  zonelab up [--phones N] [--detach] [--json] [--name NAME]
+  zonelab up [--phones N] [--nas] [--detach] [--json] [--name NAME]
                               build the zone; Ctrl-C takes it down
-  zonelab exec HOST -- CMD    run a command at phone1, phone2, gateway or internet
+  zonelab exec HOST -- CMD    run a command at phone1, phone2, gateway, internet or nas
   zonelab status              tell what runs
   zonelab down                take the zone down
   zonelab bench               measure what the gateway promises
@@ -103,6 +103,7 @@ func up(args []string, stdout, stderr io.Writer) error {
 	f, name := newFlags("up", stderr)
 	opts := lab.Options{Daemon: true}
 	f.IntVar(&opts.Phones, "phones", 2, "number of phones")
+	f.BoolVar(&opts.NAS, "nas", false, "add a host that asks the gateway over RADIUS, and tell its secret")
 	f.StringVar(&opts.LinkDown, "link-down", "100M", "the uplink's download rate")
 	f.StringVar(&opts.LinkUp, "link-up", "100M", "the uplink's upload rate")
 	f.StringVar(&opts.Zonegate, "zonegate", "", "the gateway's program (default: beside zonelab)")
@@ -297,6 +298,9 @@ func describe(w io.Writer, info lab.Info, asJSON bool, opts lab.Options, detache
 	if info.Portal != "" && len(info.Vouchers) > 0 {
 		fmt.Fprintf(&b, "      zonelab exec%s phone1 -- curl -d code=%s %svoucher\n", suffix, info.Vouchers[0].Code, info.Portal)
 	}
+	if secret := info.Secrets[lab.NASSecret]; secret != "" && len(info.Vouchers) > 0 {
+		describeNAS(&b, secret, info.Vouchers, suffix)
+	}
 	fmt.Fprintf(&b, "\nLogs:\n")
 	for _, name := range sortedKeys(info.Logs) {
 		fmt.Fprintf(&b, "  %s\n", info.Logs[name])
@@ -308,6 +312,28 @@ func describe(w io.Writer, info lab.Info, asJSON bool, opts lab.Options, detache
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// describeNAS prints what can be sent from the NAS as it is: a login, and the
+// accounting that uses a data cap up.
+func describeNAS(b *strings.Builder, secret string, vouchers []lab.Voucher, suffix string) {
+	code := vouchers[len(vouchers)-1].Code
+	for _, v := range vouchers {
+		if v.Plan == "small" { // of the plans that a lab sells, the one with a cap
+			code = v.Code
+		}
+	}
+	who := fmt.Sprintf("User-Name=%s,Calling-Station-Id=02-00-00-00-00-01,NAS-IP-Address=%s", code, lab.NASAddr)
+	report := func(status, more string) {
+		fmt.Fprintf(b, "  echo %s,Acct-Session-Id=s1,Acct-Status-Type=%s%s | \\\n    zonelab exec%s nas -- radclient -x %s acct %s\n",
+			who, status, more, suffix, lab.RADIUSAcct, secret)
+	}
+	fmt.Fprintf(b, "\nRADIUS from host nas, secret %s. A login, its start, and what uses 20 MB up:\n", secret)
+	fmt.Fprintf(b, "  echo %s,User-Password=%s,Message-Authenticator=0 | \\\n    zonelab exec%s nas -- radclient -x %s auth %s\n",
+		who, code, suffix, lab.RADIUSAuth, secret)
+	report("Start", "")
+	report("Interim-Update", ",Acct-Session-Time=60,Acct-Input-Octets=0,Acct-Output-Octets=20000000")
+	fmt.Fprintf(b, "Then the log of nas shows the Disconnect-Request (radclient: apt install freeradius-utils).\n")
 }
 
 func sortedKeys[V any](m map[string]V) []string {

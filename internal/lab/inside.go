@@ -20,6 +20,7 @@ const (
 	roleInternet = "lab-internet" // web and name servers of the internet
 	roleResolver = "lab-resolver" // the resolver of the gateway's system
 	roleBrowser  = "lab-browser"  // proxy inside phone1
+	roleNAS      = "lab-nas"      // takes CoA and Disconnect at the NAS
 )
 
 // RunHelper must be called before anything else by a program that uses the
@@ -39,6 +40,8 @@ func RunHelper() {
 		err = helperTask(runResolver)
 	case roleBrowser:
 		err = helperTask(func(ctx context.Context) error { return runBrowser(ctx, os.Args[2:]) })
+	case roleNAS:
+		err = helperTask(runNAS)
 	default:
 		return
 	}

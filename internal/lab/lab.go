@@ -29,6 +29,8 @@ type Options struct {
 	// Crowd adds a namespace that plays that many further customers on one
 	// bridge port, each with its own MAC and addresses (at most 10000).
 	Crowd int
+	// NAS adds a host on the LAN that may ask over RADIUS.
+	NAS bool
 	// Daemon starts the gateway's daemon. Without it there is only a network.
 	Daemon bool
 	// Zonegate is the daemon's program. Empty looks beside the own program.
@@ -201,6 +203,9 @@ func (l *Lab) claim() error {
 	for i := 1; i <= l.opts.Phones; i++ {
 		l.state.Hosts = append(l.state.Hosts, fmt.Sprintf("phone%d", i))
 	}
+	if l.opts.NAS {
+		l.state.Hosts = append(l.state.Hosts, nasHost)
+	}
 	if l.opts.Crowd > 0 {
 		l.state.Hosts = append(l.state.Hosts, "crowd")
 	}
@@ -236,6 +241,11 @@ func (l *Lab) build(ctx context.Context) error {
 		}
 		if err := l.makeVouchers(ctx); err != nil {
 			return err
+		}
+		if l.opts.NAS {
+			if err := l.startNAS(ctx); err != nil {
+				return err
+			}
 		}
 	}
 	if l.opts.BrowserPort > 0 {

@@ -25,6 +25,8 @@ var (
 	internet6   = netip.MustParseAddr("2001:db8:ffff::10")
 	garden4     = netip.MustParseAddr("198.51.100.11")
 	garden6     = netip.MustParseAddr("2001:db8:ffff::11")
+	nas4        = netip.MustParseAddr("10.77.0.2")
+	nas6        = netip.MustParseAddr("2001:db8:77::2")
 )
 
 // Names of the gateway's interfaces.
@@ -89,6 +91,11 @@ func (l *Lab) buildNetwork() error {
 	for i := 1; i <= l.opts.Phones; i++ {
 		if err := l.buildPhone(i); err != nil {
 			return fmt.Errorf("building phone%d: %w", i, err)
+		}
+	}
+	if l.opts.NAS {
+		if err := l.joinLAN(nasHost, "lannas", nas4, nas6, net.HardwareAddr{0x02, 0x77, 0, 0, 0, 2}); err != nil {
+			return fmt.Errorf("building nas: %w", err)
 		}
 	}
 	if l.opts.Crowd > 0 {
@@ -208,7 +215,11 @@ func (l *Lab) buildInternet() error {
 func (l *Lab) buildPhone(i int) error {
 	name := fmt.Sprintf("phone%d", i)
 	ip4, ip6, mac := phone(i)
-	port := fmt.Sprintf("lan%d", i)
+	return l.joinLAN(name, fmt.Sprintf("lan%d", i), ip4, ip6, mac)
+}
+
+// joinLAN connects a host to the gateway's LAN by a port.
+func (l *Lab) joinLAN(name, port string, ip4, ip6 netip.Addr, mac net.HardwareAddr) error {
 	if err := l.joinGateway(name, port, nil, mac); err != nil {
 		return err
 	}

@@ -39,10 +39,10 @@ type state struct {
 func (s *state) netnsName(host string) string { return s.Name + "-" + host }
 func (s *state) netnsPath(host string) string { return filepath.Join(s.NetnsDir, s.netnsName(host)) }
 
-// resolvPath is the resolver file of a host: the phones ask the gateway, the
-// others ask the internet.
+// resolvPath is the resolver file of a host: those on the LAN ask the gateway,
+// the others ask the internet.
 func (s *state) resolvPath(host string) string {
-	if strings.HasPrefix(host, "phone") || host == "crowd" {
+	if strings.HasPrefix(host, "phone") || host == "crowd" || host == nasHost {
 		return filepath.Join(s.Dir, "resolv.lan")
 	}
 	return filepath.Join(s.Dir, "resolv.wan")
