@@ -38,6 +38,9 @@ type Config struct {
 	Users   []User
 	// Accounting is what is done before an Accounting-Response.
 	Accounting Accounting
+	// Orders has it play a NAS, too: it takes CoA- and Disconnect-Requests
+	// (RFC 5176), obeys each, and keeps them for Server.Orders.
+	Orders bool
 	// Dir is where the server keeps its files; it must exist. Empty makes a
 	// temporary directory that Close removes.
 	Dir string
@@ -47,7 +50,7 @@ type Config struct {
 // of the shipped configuration, but for reject_delay, a rejection at once as a
 // hotspot's customer needs it, and for max_requests, which is to be 256 for
 // each client: it has room for a hundred that rotate all their identifiers.
-func (c *Config) write(dir, modules string, auth, acct int) error {
+func (c *Config) write(dir, modules string, ports [3]int) error {
 	clients := c.Clients
 	if !clients.IsValid() {
 		clients = netip.MustParsePrefix("127.0.0.0/8")
@@ -57,9 +60,14 @@ func (c *Config) write(dir, modules string, auth, acct int) error {
 	if c.Accounting == SQLite {
 		sql = strings.ReplaceAll(sqlModule, "DIR", dir)
 	}
+	orders := ""
+	if c.Orders {
+		orders = ordersSection
+	}
 	conf := strings.NewReplacer(
+		"ORDERS", strings.NewReplacer("COAPORT", strconv.Itoa(ports[2])).Replace(orders),
 		"DIR", dir, "MODULES", modules, "CLIENTS", clients.String(), "SECRET", strconv.Quote(c.Secret),
-		"AUTHPORT", strconv.Itoa(auth), "ACCTPORT", strconv.Itoa(acct), "SQL", sql, "ACTION", action,
+		"AUTHPORT", strconv.Itoa(ports[0]), "ACCTPORT", strconv.Itoa(ports[1]), "SQL", sql, "ACTION", action,
 	).Replace(radiusd)
 	for name, text := range map[string]string{"radiusd.conf": conf, "users": c.users(), "schema.sql": sqlSchema} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
@@ -142,6 +150,10 @@ modules {
 		permissions = 0600
 		header = "%t"
 	}
+	detail orders {
+		filename = DIR/orders
+		permissions = 0600
+	}
 	SQL
 }
 instantiate {
@@ -158,6 +170,7 @@ server lab {
 		ipaddr = 127.0.0.1
 		port = ACCTPORT
 	}
+	ORDERS
 	authorize {
 		chap
 		mschap
@@ -180,6 +193,16 @@ server lab {
 	}
 }
 `
+
+const ordersSection = `listen {
+		type = coa
+		ipaddr = 127.0.0.1
+		port = COAPORT
+	}
+	recv-coa {
+		orders
+		ok
+	}`
 
 // sqlModule writes a session's row when it starts, changes it with each
 // interim and closes it with its stop, each in a transaction of its own. The

@@ -8,6 +8,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/netip"
 	"os"
@@ -24,6 +25,8 @@ var ErrMissing = errors.New("FreeRADIUS is not installed; run: apt-get install f
 // A Server is a running FreeRADIUS.
 type Server struct {
 	Auth, Acct netip.AddrPort
+	// CoA is where it takes orders, if it does.
+	CoA netip.AddrPort
 
 	cmd   *exec.Cmd
 	dir   string
@@ -66,11 +69,14 @@ func (s *Server) start(ctx context.Context, c *Config, program, modules string) 
 	if err != nil {
 		return err
 	}
-	if err := c.write(s.dir, modules, ports[0], ports[1]); err != nil {
+	if err := c.write(s.dir, modules, ports); err != nil {
 		return err
 	}
 	s.Auth = netip.AddrPortFrom(loopback, uint16(ports[0]))
 	s.Acct = netip.AddrPortFrom(loopback, uint16(ports[1]))
+	if c.Orders {
+		s.CoA = netip.AddrPortFrom(loopback, uint16(ports[2]))
+	}
 	out, err := os.Create(s.logName())
 	if err != nil {
 		return fmt.Errorf("starting FreeRADIUS: %w", err)
@@ -97,8 +103,8 @@ func (s *Server) start(ctx context.Context, c *Config, program, modules string) 
 
 var loopback = netip.AddrFrom4([4]byte{127, 0, 0, 1})
 
-// freePorts finds two UDP ports that nobody has.
-func freePorts() (ports [2]int, err error) {
+// freePorts finds UDP ports that nobody has.
+func freePorts() (ports [3]int, err error) {
 	for i := range ports {
 		l, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
 		if err != nil {
@@ -196,6 +202,16 @@ func (s *Server) Log() string {
 		return err.Error()
 	}
 	return string(text)
+}
+
+// Orders are the requests that it was sent as a NAS, in FreeRADIUS's words:
+// the kind of each, and its attributes by name.
+func (s *Server) Orders() (string, error) {
+	text, err := os.ReadFile(filepath.Join(s.dir, "orders"))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return "", fmt.Errorf("reading the orders: %w", err)
+	}
+	return string(text), nil
 }
 
 func (s *Server) lastLines() string {

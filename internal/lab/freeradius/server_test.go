@@ -66,6 +66,44 @@ func TestStart(t *testing.T) {
 	}
 }
 
+// As a NAS it obeys what is signed with its secret, and keeps it.
+func TestOrders(t *testing.T) {
+	s, err := Start(t.Context(), Config{Secret: "testing123", Orders: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	conn, err := net.DialUDP("udp4", nil, net.UDPAddrFromAddrPort(s.CoA))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if orders, err := s.Orders(); orders != "" || err != nil {
+		t.Fatalf("orders before any: %q, %v", orders, err)
+	}
+	for _, code := range []byte{40, 43} { // Disconnect-Request, CoA-Request
+		p := accountingRequest("testing123", code)
+		p[0] = code
+		clear(p[4:20])
+		sum := md5.Sum(append(p[:len(p):len(p)], "testing123"...))
+		copy(p[4:], sum[:])
+		if _, err := conn.Write(p); err != nil {
+			t.Fatal(err)
+		}
+		if err := conn.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		answer := make([]byte, 4096)
+		if n, err := conn.Read(answer); err != nil || n < 20 || answer[0] != code+1 {
+			t.Fatalf("answer %x, %v", answer[:n], err)
+		}
+	}
+	orders, err := s.Orders()
+	if err != nil || !strings.Contains(orders, "Packet-Type = Disconnect-Request") || !strings.Contains(orders, "Packet-Type = CoA-Request") {
+		t.Errorf("orders %q, %v", orders, err)
+	}
+}
+
 func TestWrongConfiguration(t *testing.T) {
 	s, err := Start(t.Context(), Config{Secret: "testing123", Users: []User{{Name: "a", Password: "b", Reply: []string{"Session-Timeout = = 1"}}}})
 	if err == nil {
