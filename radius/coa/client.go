@@ -274,7 +274,10 @@ func (c *Client) lasted(k key, e *zonegate.Errand, at time.Time) (time.Duration,
 	if e.Plan.Time == zonegate.Calendar && h.lasted == 0 {
 		return max(0, e.Terms.Ends-e.TimeLeft-e.Session.Opened), true
 	}
-	return max(0, h.lasted+at.Sub(h.at)), ok
+	if !ok {
+		return 0, false
+	}
+	return max(0, h.lasted+at.Sub(h.at)), true
 }
 
 // A State is how far an errand has come.

@@ -206,6 +206,7 @@ func (c *Client) begin(k key, x *entry) (d *datagram, stays bool) {
 		}
 	}
 	x.exchange, x.cut = e, e.cut
+	c.settle(x, Asked, 0)
 	return c.launch(e), false
 }
 
