@@ -127,6 +127,11 @@ var probes = []probe{
 	{name: "a signature of 17 octets", want: dropped, build: func(f *fixture, r *fakenas.Request) []byte {
 		return raw(f, r, append([]byte{fakenas.MessageAuthenticator, 19}, make([]byte, 17)...)...)
 	}},
+	{name: "two signatures", want: dropped, build: func(f *fixture, r *fakenas.Request) []byte {
+		f.access(r, 1)
+		r.Sign()
+		return r.End()
+	}},
 	{name: "an unknown NAS", want: dropped, from: elsewhere, build: func(f *fixture, r *fakenas.Request) []byte {
 		f.access(r, 1)
 		return r.End()
@@ -176,7 +181,7 @@ var probes = []probe{
 		return raw(f, r, 24, 16, '3', '2', '7', '6', '9', '4', '3', '0')
 	}},
 	{name: "an empty attribute", want: accept, build: func(f *fixture, r *fakenas.Request) []byte { return raw(f, r, 25, 2) }},
-	{name: "1900 attributes", want: dropped, build: func(f *fixture, r *fakenas.Request) []byte { return raw(f, r, bytes.Repeat([]byte{25, 2}, 1900)...) }},
+	{name: "1990 attributes", want: dropped, build: func(f *fixture, r *fakenas.Request) []byte { return raw(f, r, bytes.Repeat([]byte{25, 2}, 1990)...) }},
 	{name: "201 attributes", want: dropped, build: func(f *fixture, r *fakenas.Request) []byte {
 		return raw(f, r, bytes.Repeat([]byte{18, 3, 'x'}, 196)...)
 	}},

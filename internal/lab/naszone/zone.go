@@ -15,6 +15,7 @@ import (
 	"zonegate/internal/disk"
 	"zonegate/internal/store"
 	"zonegate/radius"
+	"zonegate/radius/coa"
 	"zonegate/radius/nas"
 )
 
@@ -42,9 +43,10 @@ var DayPlan = zonegate.Plan{
 
 // A Zone is made by Open and works while Run does.
 type Zone struct {
-	Gate  *zonegate.Gate
-	Store *store.Store
-	Book  *nas.Book
+	Gate   *zonegate.Gate
+	Store  *store.Store
+	Book   *nas.Book
+	Orders *coa.Client
 	// Auth and Acct are where the RADIUS server listens, once Sell or
 	// Listening has returned.
 	Auth, Acct netip.AddrPort
@@ -96,9 +98,11 @@ func Open(o Options) (_ *Zone, err error) {
 		return nil, err
 	}
 	z.Gate = zonegate.NewGate(z.Store.State(), z.Store, z.Store, noPath{}, c, zonegate.Options{Logger: o.Logger})
+	z.Orders = coa.New(coa.Options{Book: z.Book, Gate: z.Gate, Logger: o.Logger})
+	z.Gate.DispatchTo(z.Orders)
 	anyPort := []netip.AddrPort{netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), 0)}
 	z.server = &radius.Server{
-		Gate: z.Gate, Book: z.Book, Tickets: radius.NewTickets(c), Auth: anyPort, Acct: anyPort, Logger: o.Logger,
+		Gate: z.Gate, Book: z.Book, Tickets: radius.NewTickets(c), Witness: z.Orders, Auth: anyPort, Acct: anyPort, Logger: o.Logger,
 		Listening: func(auth, acct []netip.AddrPort) {
 			z.Auth, z.Acct = auth[0], acct[0]
 			close(z.listening)
@@ -112,6 +116,7 @@ func (z *Zone) Run(ctx context.Context) error {
 	defer close(z.ended)
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return z.Gate.Run(ctx) })
+	g.Go(func() error { return z.Orders.Run(ctx) })
 	g.Go(func() error {
 		if err := z.Gate.SetPlans(ctx, []zonegate.Plan{z.plan}, false); err != nil {
 			if ctx.Err() != nil {
