@@ -29,7 +29,7 @@ TEMPL       := github.com/a-h/templ/cmd/templ@v0.3.977
 ROOTED := ^zonegate/(cmd|internal/lab|shaper/kernel)(/|$$)
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
 deps: ## install the Debian packages that the lab needs, if missing
 	@scripts/deps.sh
@@ -46,6 +46,10 @@ lab: deps build ## run a whole zone on this machine: phones, gateway, internet (
 
 bench: deps build ## measure the data path, the store and the portal in the lab
 	@$(SUDO) build/zonelab bench
+
+bench-radius: build ## measure the RADIUS server against FreeRADIUS, on this machine (15 minutes)
+	@scripts/deps.sh radius
+	@$(SUDO) build/zonelab bench --only radius
 
 test: ## everything that must pass: lint, unit, kernel, cross, size (installs what it needs)
 	@rm -f build/test-totals
@@ -85,4 +89,4 @@ clean: ## remove build/
 build/runtests: scripts/runtests/main.go
 	@go build -o $@ ./scripts/runtests
 
-.PHONY: help deps testdeps build lab bench test unit kernel cross size lint generate fuzz vuln clean
+.PHONY: help deps testdeps build lab bench bench-radius test unit kernel cross size lint generate fuzz vuln clean

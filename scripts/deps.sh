@@ -1,10 +1,10 @@
 #!/bin/sh
-# Installs the Debian packages that the lab (or, with the argument test, the tests too) need, only
-# those that are missing.
+# Installs the Debian packages that the lab needs, only those that are missing; with the argument
+# radius also the server that ours is measured against, with test all that the tests need.
 # Root, or CI=true, goes ahead; a person at a terminal is asked; anything else gets the command to run.
 set -eu
 
-# What the lab runs; `deps.sh test` adds what only the tests need.
+# What the lab runs.
 packages='
 ca-certificates
 curl
@@ -16,11 +16,20 @@ nftables
 procps
 util-linux
 '
+case ${1:-} in
+radius | test)
+	packages="$packages
+freeradius
+freeradius-utils
+"
+	;;
+esac
 if [ "${1:-}" = test ]; then
 	# gcc and libc6-dev serve the race detector alone; zonegate itself is built without cgo.
 	packages="$packages
 chromium
 conntrack
+eapoltest
 fonts-dejavu-core
 gcc
 git
@@ -67,7 +76,26 @@ if [ "$(id -u)" != 0 ]; then
 	fi
 fi
 
+# Nothing of this shall run as a service: tests start FreeRADIUS by themselves, at ports of their
+# own. The policy keeps Debian's scripts from starting it now, and is removed again when it is ours.
+policy=/usr/sbin/policy-rc.d
+if ! [ -e "$policy" ]; then
+	trap '$sudo rm -f "$policy"' EXIT
+	printf '#!/bin/sh\nexit 101\n' | $sudo tee "$policy" >/dev/null
+	$sudo chmod 755 "$policy"
+fi
+
 echo "installing:$missing"
 $sudo apt-get update -q
 # iperf3 would otherwise ask whether to start a daemon.
 $sudo env DEBIAN_FRONTEND=noninteractive $install
+case "$missing " in
+*' freeradius '*)
+	# Not at the next boot either.
+	if command -v systemctl >/dev/null; then
+		$sudo systemctl disable freeradius || true
+	else
+		$sudo update-rc.d freeradius disable || true
+	fi
+	;;
+esac
