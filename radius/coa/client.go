@@ -108,7 +108,7 @@ func New(o Options) *Client {
 	return &Client{
 		o: o, log: o.Logger, now: time.Now,
 		alarm: func(at time.Time) <-chan time.Time { return time.After(time.Until(at)) },
-		wake: make(chan struct{}, 1), tell: make(chan struct{}, 1),
+		wake:  make(chan struct{}, 1), tell: make(chan struct{}, 1),
 		known: map[key]*entry{}, heard: map[key]heard{}, peers: map[netip.AddrPort]*peer{},
 		changed: func() {},
 	}

@@ -24,8 +24,9 @@
 // 401, 407 and a refusal without a cause: again in the simplest form, User-Name
 // and Acct-Session-Id without a signature. 402: with all that names the session.
 // 403: without what names the NAS, or with it if it was missing. 508: with
-// Calling-Station-Id. 503: the session is gone, if the simplest form says so
-// too; the gate gets a stop for it, without counters. Anything else, and the
+// Calling-Station-Id. 503: the session is gone, if User-Name and
+// Acct-Session-Id alone say so too; the gate gets a stop for it, without
+// counters. Anything else, and the
 // same again: no more until the session's next report. When a change is refused
 // for good and takes something away, the session is disconnected instead; when
 // it only gives, the gate is told that it is done, because it comes by itself

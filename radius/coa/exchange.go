@@ -133,19 +133,21 @@ func (c *Client) answered(p *peer) {
 // returns the datagrams to send.
 func (c *Client) start() (out []datagram) {
 	kept := c.waiting[:0]
+	full := map[string]bool{} // data paths that take no more now
 	for i, k := range c.waiting {
 		if c.flying >= maxFlying {
 			kept = append(kept, c.waiting[i:]...)
 			break
 		}
 		x := c.known[k]
-		if x.parked || x.exchange != nil {
+		if x.parked || x.exchange != nil || full[k.path] {
 			kept = append(kept, k)
 			continue
 		}
 		d, stays := c.begin(k, x)
 		if stays {
 			kept = append(kept, k)
+			full[k.path] = !x.parked
 		} else {
 			x.waiting = false
 		}

@@ -72,10 +72,11 @@ type Profile struct {
 	Ident Ident
 	// NeedsUserName: without a User-Name it does not even answer.
 	NeedsUserName bool
-	// Sign says that requests may carry a Message-Authenticator, EventTime
-	// that they may carry an Event-Timestamp. Both off is always safe: the
-	// Request Authenticator proves the secret.
-	Sign, EventTime bool
+	// Sign says that requests may carry a Message-Authenticator; without one
+	// the Request Authenticator still proves the secret. An Event-Timestamp is
+	// never sent: ours would be of 1970 after each power cut, and a NAS whose
+	// own clock is wrong would not even answer.
+	Sign bool
 	// FullSet: what a CoA-Request leaves out, is reset to "no limit".
 	FullSet bool
 	// Polled: it asks again for each live session every minute, so changes and
