@@ -18,10 +18,16 @@ func (g *Gate) DispatchTo(d Dispatcher) { g.remote = d }
 // online; otherwise it is ErrOtherDevice.
 func (g *Gate) Admit(ctx context.Context, l Login) (Admission, error) {
 	if l.Code != "" {
-		if _, err := g.guesses.admit(l.Device, g.clock.Now().Mono); err != nil {
+		delay, err := g.guesses.admit(l.Device, g.clock.Now().Mono)
+		if err != nil {
 			return Admission{}, err
 		}
 		defer g.guesses.checked(l.Device)
+		// A NAS does not wait as long as strangers have to while somebody
+		// tries codes, so they are sent away.
+		if delay > 0 && g.guesses.flooded() && !g.isCustomer(l.Device) {
+			return Admission{}, &RetryError{ErrTooManyCodes, g.guesses.MaxDelay}
+		}
 	}
 	var a Admission
 	err := g.do(ctx, true, func(t *tx) (err error) {
@@ -78,7 +84,7 @@ func (t *tx) admit(l Login) (Admission, error) {
 		}
 	}
 	for {
-		id, err := t.choose(l.Device, l.Grant)
+		id, err := t.choose(l.Device, l.Grant, l.Code != "" || l.Grant != 0)
 		if err != nil {
 			return Admission{}, err
 		}

@@ -102,6 +102,13 @@ func (l *guessLimiter[K]) admit(d K, now time.Duration) (time.Duration, error) {
 	return min(most, time.Duration(over*float64(most))), nil
 }
 
+// flooded says that far more wrong codes come than people type by mistake.
+func (l *guessLimiter[K]) flooded() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.level >= 1.5*float64(l.ZoneRate)
+}
+
 // checked ends an admission.
 func (l *guessLimiter[K]) checked(d K) {
 	l.mu.Lock()

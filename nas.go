@@ -25,7 +25,8 @@ type Login struct {
 	NAS    string
 	Device MAC
 	// Code is a voucher code as it was typed. Empty is a device that comes in
-	// with what it has, after another proof of who it is.
+	// with what it has, after another proof of who it is. Then what it bought
+	// for later is only started for a Grant.
 	Code string
 	// Proves says whether the customer gave a password: it is called with each
 	// one that would be right. Those are none and the code again, or the

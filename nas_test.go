@@ -416,6 +416,52 @@ func TestSealedTickets(t *testing.T) {
 	}
 }
 
+// Who tries codes under ever new addresses gets no further, and customers
+// notice nothing.
+func TestNASGuessing(t *testing.T) {
+	b, _ := newNASBench(t)
+	b.admit("ap", b.sell("hour"), phone1)
+	another := b.sell("hour")
+	var err error
+	for i := range 1000 {
+		d := MAC{2, 8, 0, 0, byte(i >> 8), byte(i)}
+		if _, err = b.gate.Admit(t.Context(), Login{NAS: "ap", Device: d, Code: fmt.Sprint("guess", i)}); errors.Is(err, ErrTooManyCodes) {
+			break
+		}
+	}
+	if !errors.Is(err, ErrTooManyCodes) {
+		t.Fatalf("a thousand guesses, and then %v", err)
+	}
+	if _, err := b.gate.Admit(t.Context(), Login{NAS: "ap", Device: phone2, Code: another}); !errors.Is(err, ErrTooManyCodes) {
+		t.Errorf("a stranger: %v", err)
+	}
+	if _, err := b.gate.Admit(t.Context(), Login{NAS: "ap", Device: phone1, Code: another}); err != nil {
+		t.Errorf("a customer: %v", err)
+	}
+	b.pass(time.Minute)
+	if _, err := b.gate.Admit(t.Context(), Login{NAS: "ap", Device: phone2, Code: b.sell("hour")}); err != nil {
+		t.Errorf("a stranger a minute later: %v", err)
+	}
+}
+
+// A phone that only comes near does not start what was bought for later.
+func TestNASDeviceLogin(t *testing.T) {
+	b, _ := newNASBench(t)
+	st, err := b.gate.Redeem(t.Context(), Redemption{Code: b.sell("hour"), Device: phone1, NAS: "ap"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.gate.Admit(t.Context(), Login{NAS: "ap", Device: phone1}); !errors.Is(err, ErrNoGrant) {
+		t.Errorf("a device with something banked: %v", err)
+	}
+	if _, err := b.gate.Admit(t.Context(), Login{NAS: "ap", Device: phone1, Grant: st.Grant.Grant}); err != nil {
+		t.Error(err)
+	}
+	if _, err := b.gate.Admit(t.Context(), Login{NAS: "ap", Device: phone1}); err != nil {
+		t.Errorf("a device with something active: %v", err)
+	}
+}
+
 // Reports in any order, each of them twice, charge the same.
 func TestNASReportsInAnyOrder(t *testing.T) {
 	for seed := range uint64(200) {
@@ -456,6 +502,15 @@ func TestNASCounters(t *testing.T) {
 		end.Kind = ReportStop
 		b.report(end)
 		if got := b.used(a); got != 30 {
+			t.Errorf("charged %d", got)
+		}
+	})
+	t.Run("nonsense", func(t *testing.T) {
+		b, _ := newNASBench(t)
+		a := b.admit("ap", b.sell("capped"), phone1)
+		b.report(interim(a, "s", time.Minute, 10, 20))
+		b.report(interim(a, "s", 2*time.Minute, 1<<64-1, 1<<64-1))
+		if got := b.used(a); got != 30 || !b.gate.Standing(phone1).Online {
 			t.Errorf("charged %d", got)
 		}
 	})

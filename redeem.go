@@ -200,7 +200,7 @@ func (t *tx) reconnect(d MAC) error {
 // one. It does nothing for a device that is online there. On a NAS's data path
 // it ends.
 func (t *tx) connect(d MAC) error {
-	id, err := t.choose(d, 0)
+	id, err := t.choose(d, 0, true)
 	if err != nil {
 		return err
 	}
@@ -218,9 +218,9 @@ func (t *tx) connect(d MAC) error {
 }
 
 // choose returns the grant that a device uses: the one that it is online with,
-// its active one, or its oldest banked one, which is started. Only, when not
+// its active one, or, if it may be begun, its oldest banked one. Only, when not
 // zero, is the only one that may be used.
-func (t *tx) choose(d MAC, only GrantID) (GrantID, error) {
+func (t *tx) choose(d MAC, only GrantID, begin bool) (GrantID, error) {
 	for _, grant := range t.live(d) {
 		if err := t.expireDue(grant.ID); err != nil {
 			return 0, err
@@ -244,7 +244,7 @@ func (t *tx) choose(d MAC, only GrantID) (GrantID, error) {
 	switch {
 	case active != 0:
 		return active, nil
-	case banked != 0:
+	case banked != 0 && begin:
 		return banked, t.emit(GrantActivated{banked})
 	}
 	return 0, ErrNoGrant

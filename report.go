@@ -170,7 +170,7 @@ func (t *tx) countReport(id SessionID, r Report) (bool, error) {
 	later := r.Lasted > c.lasted
 	c.lasted = max(c.lasted, r.Lasted)
 	t.gate.counted[id] = c
-	if !r.Counted || late {
+	if !r.Counted || late || max(r.Octets.Up, r.Octets.Down) > maxOctets {
 		return false, nil
 	}
 	octets := r.Octets
@@ -191,6 +191,10 @@ func (t *tx) countReport(id SessionID, r Report) (bool, error) {
 	}
 	return true, nil
 }
+
+// maxOctets is more than any link carries in a hundred years: beyond it a
+// counter is nonsense, and sums could overflow.
+const maxOctets = 1 << 60
 
 // nearEnd is the part of a cap below which each report is written down at once.
 const nearEnd = 20

@@ -37,8 +37,7 @@ func (t *translator) account(ctx context.Context, r *request) (wire.Reply, bool)
 	case wire.StatusStart, wire.StatusInterim, wire.StatusStop:
 		return t.report(ctx, r, path, reportKinds[status])
 	case wire.StatusOn, wire.StatusOff:
-		delay, _ := p.Uint32(wire.AcctDelayTime)
-		return t.recorded(r, t.gate.Restarted(ctx, path, time.Duration(delay)*time.Second))
+		return t.recorded(r, t.gate.Restarted(ctx, path, seconds(p, wire.AcctDelayTime)))
 	}
 	// Tunnels and what else RFC 2867 and others have: nothing of ours is in
 	// them, and a NAS that gets no answer sends them for ever.
@@ -71,8 +70,7 @@ func (t *translator) report(ctx context.Context, r *request, path string, kind z
 		// that began again when the start comes late.
 		report.Counted, report.Wraps = false, false
 	}
-	lasted, _ := p.Uint32(wire.AcctSessionTime)
-	report.Lasted = time.Duration(lasted) * time.Second
+	report.Lasted, report.Ago = seconds(p, wire.AcctSessionTime), seconds(p, wire.AcctDelayTime)
 
 	if report.Grant == 0 && report.Device == (zonegate.MAC{}) {
 		// Nothing in it can be ours: somebody who is not a customer, such as
@@ -200,6 +198,12 @@ func handleOf(p *wire.Packet) nas.Handle {
 	}
 	h.NASPort, h.HasNASPort = p.Uint32(wire.NASPort)
 	return h
+}
+
+// seconds reads a time, zero where it is not given.
+func seconds(p *wire.Packet, t wire.Type) time.Duration {
+	n, _ := p.Uint32(t)
+	return time.Duration(n) * time.Second
 }
 
 func addr4(p *wire.Packet, t wire.Type) netip.Addr {

@@ -72,6 +72,7 @@ func TestReport(t *testing.T) {
 	rfc2865.CalledStationID_AddString(p, "hotspot1")
 	rfc2865.NASPort_Add(p, 0)
 	rfc2869.NASPortID_AddString(p, "bridge")
+	rfc2866.AcctDelayTime_Add(p, 3)
 	got := reported(t, mikrotik, p)
 	h, err := nas.DecodeHandle(got.Handle)
 	if err != nil {
@@ -88,7 +89,7 @@ func TestReport(t *testing.T) {
 	got.Handle = ""
 	if want := (zonegate.Report{
 		NAS: "tower", Kind: zonegate.ReportInterim, Grant: 7, Device: phone1, Key: "81000001@tower",
-		Counted: true, Octets: zonegate.Octets{Up: 3<<32 + 7, Down: 5<<32 + 9}, Lasted: time.Hour,
+		Counted: true, Octets: zonegate.Octets{Up: 3<<32 + 7, Down: 5<<32 + 9}, Lasted: time.Hour, Ago: 3 * time.Second,
 	}); got != want {
 		t.Errorf("report %+v, want %+v", got, want)
 	}
