@@ -29,7 +29,7 @@ import (
 const (
 	envArgs   = "ZONEGATE_TEST_ARGS"   // JSON list: run these arguments, not the tests
 	envSetup  = "ZONEGATE_TEST_SETUP"  // make the interfaces first
-	envOccupy = "ZONEGATE_TEST_OCCUPY" // listen on this TCP port first
+	envOccupy = "ZONEGATE_TEST_OCCUPY" // listen on this TCP and UDP port first
 )
 
 func TestMain(m *testing.M) {
@@ -48,6 +48,9 @@ func TestMain(m *testing.M) {
 	}
 	if port := os.Getenv(envOccupy); port != "" {
 		if _, err := net.Listen("tcp4", ":"+port); err != nil {
+			panic(err)
+		}
+		if _, err := net.ListenPacket("udp4", ":"+port); err != nil {
 			panic(err)
 		}
 	}

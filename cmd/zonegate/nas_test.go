@@ -90,6 +90,7 @@ func TestNASCommands(t *testing.T) {
 		{exitFailed, "short\n", "--force", []string{"nas", "add", "x", "--address", "10.0.0.1", "--secret-file", "-"}},
 		{exitFailed, "", "no address", []string{"nas", "add", "x", "--address", "tower.example.org"}},
 		{exitFailed, "", "mikrotik", []string{"nas", "add", "x", "--address", "10.0.0.1", "--vendor", "acme"}},
+		{exitFailed, "", "leave --login out", []string{"nas", "add", "x", "--address", "10.0.0.1", "--vendor", "pfsense", "--login", "10.0.0.1"}},
 		{exitFailed, "", "already", []string{"nas", "add", "tower", "--address", "10.0.0.1"}},
 		{exitFailed, "", "whole seconds", []string{"nas", "add", "x", "--address", "10.0.0.1", "--interim", "10s"}},
 		{exitFailed, "", "nas list", []string{"nas", "remove", "x"}},

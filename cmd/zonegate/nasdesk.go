@@ -93,6 +93,9 @@ func (d *nasDesk) AddNAS(_ context.Context, in control.AddNAS) (control.AddedNAS
 	if n.Vendor == "" {
 		n.Vendor = nas.Generic
 	}
+	if len(n.Login) > 0 && n.Vendor.Known() && hotspotKind(n.Vendor) == "" {
+		return control.AddedNAS{}, fmt.Errorf("nobody can be signed in at the login page of a %s; leave --login out, and let it show its own page", n.Vendor)
+	}
 	if in.Interim == 0 {
 		n.Interim = d.config.RADIUS.Interim
 	}

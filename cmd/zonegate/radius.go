@@ -143,14 +143,19 @@ type hotspots struct{ book *nas.Book }
 // there.
 func (h hotspots) ByLogin(host string) (portal.Hotspot, bool) {
 	n, ok := h.book.ByLogin(host)
-	out := portal.Hotspot{Name: n.Name, UAMSecret: n.UAMSecret}
-	switch n.Vendor {
+	return portal.Hotspot{Name: n.Name, UAMSecret: n.UAMSecret, Kind: hotspotKind(n.Vendor)}, ok
+}
+
+// hotspotKind is how customers are signed in at the login page of a make;
+// empty when they cannot be.
+func hotspotKind(v nas.Vendor) string {
+	switch v {
 	case nas.MikroTik:
-		out.Kind = portal.KindMikroTik
+		return portal.KindMikroTik
 	case nas.CoovaChilli, nas.Uspot:
-		out.Kind = portal.KindUAM
+		return portal.KindUAM
 	}
-	return out, ok
+	return ""
 }
 
 // watchEvery is how often the watch looks, and sightEvery after how many looks
