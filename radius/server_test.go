@@ -494,6 +494,24 @@ func TestAnswersFromTheAddressAsked(t *testing.T) {
 	dial(t, "127.0.0.1", netip.AddrPortFrom(netip.MustParseAddr("127.0.0.3"), port)).ask(accessOf(t, 1, "ama"))
 }
 
+// An answer that takes its time leaves from the address that was asked too,
+// whatever was heard in between.
+func TestAnswersLateFromTheAddressAsked(t *testing.T) {
+	g := newGate()
+	v := serve(t, func(s *Server, v *served) {
+		s.Auth, v.stand.decide = []netip.AddrPort{netip.MustParseAddrPort("0.0.0.0:0")}, g.decide
+	})
+	v.add("one", "127.0.0.1/32", nas.RequireAuto)
+	at := func(addr string) netip.AddrPort { return netip.AddrPortFrom(netip.MustParseAddr(addr), v.auth[0].Port()) }
+	c := dial(t, "127.0.0.1", at("127.0.0.77"))
+	slow := accessOf(t, 1, "slow")
+	c.send(slow)
+	<-g.inside
+	dial(t, "127.0.0.1", at("127.0.0.88")).ask(accessOf(t, 1, "ama"))
+	close(g.open)
+	c.answerTo(slow)
+}
+
 // The library's own client understands our answers.
 func TestLibraryClient(t *testing.T) {
 	v, _, _ := one(t, nil)
@@ -519,7 +537,7 @@ func TestReplyThatIsTooLong(t *testing.T) {
 	long := accessOf(t, 1, "long")
 	auth.send(long)
 	auth.flushed()
-	v.await(func() bool { return v.count("reply_too_long") == 1 })
+	v.await(func() bool { return v.count("reply_too_long") == 1 && busy(v) == 0 })
 	auth.ask(accessOf(t, 2, "ama"))
 	// It is over, and a retransmission is asked anew.
 	auth.send(long)
