@@ -502,7 +502,9 @@ func TestAnswersLateFromTheAddressAsked(t *testing.T) {
 		s.Auth, v.stand.decide = []netip.AddrPort{netip.MustParseAddrPort("0.0.0.0:0")}, g.decide
 	})
 	v.add("one", "127.0.0.1/32", nas.RequireAuto)
-	at := func(addr string) netip.AddrPort { return netip.AddrPortFrom(netip.MustParseAddr(addr), v.auth[0].Port()) }
+	at := func(addr string) netip.AddrPort {
+		return netip.AddrPortFrom(netip.MustParseAddr(addr), v.auth[0].Port())
+	}
 	c := dial(t, "127.0.0.1", at("127.0.0.77"))
 	slow := accessOf(t, 1, "slow")
 	c.send(slow)
