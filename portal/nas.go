@@ -46,8 +46,8 @@ type Hotspots interface {
 }
 
 // Tickets makes one-time passwords. Each is good for one login of the device at
-// the NAS of that name, under the grant, or under what the device has for a
-// zero one. They pass unchanged through addresses and forms. Safe for
+// the NAS of that name, under that grant; zero is for a device that has none
+// now. They pass unchanged through addresses and forms. Safe for
 // concurrent use.
 type Tickets interface {
 	Issue(nas string, device zonegate.MAC, grant zonegate.GrantID) (user, password string)
@@ -97,6 +97,7 @@ func (s *Server) nasRoutes(e *gin.Engine) {
 	g.GET("/mikrotik", s.fromMikroTik)
 	g.POST("/mikrotik", s.fromMikroTik)
 	g.GET("/uam", s.fromUAM)
+	g.GET("/uam/", s.fromUAM) // uspot's manual asks for the slash
 	g.GET("/login", s.held)
 	g.POST("/voucher", s.heldVoucher)
 	g.POST("/connect", s.heldConnect)
@@ -218,36 +219,40 @@ func (s *Server) heldVoucher(c *gin.Context) {
 	// What the device had before belongs to whoever has that hardware address,
 	// and this may be somebody else. Only if there is one grant alone is it
 	// certainly the code's.
-	var grant zonegate.GrantID
-	then := s.page(c, "/nas/online", "")
-	to := then.Link("/nas/online", "")
+	token := ""
 	if st.Grant != nil && len(st.Queue) == 0 {
-		grant = st.Grant.Grant
-		to = then.Link("/nas/status", st.Grant.Token) + "&n=online"
+		token = st.Grant.Token
 	}
-	s.signIn(c, v, h, grant, to)
+	s.signIn(c, v, h, st, token)
 }
 
 // heldConnect signs a device in with what it has. Whether it has anything only
-// the NAS learns, which knows the device.
+// the NAS learns, which knows the device: the answer is always the same.
 func (s *Server) heldConnect(c *gin.Context) {
 	if v, h, _, ok := s.heldPost(c); ok {
-		s.signIn(c, v, h, 0, s.page(c, "", "").Link("/nas/online", ""))
+		s.signIn(c, v, h, s.Gate.Standing(v.device()), "")
 	}
 }
 
-// signIn sends the browser to the NAS with a ticket, and from there to a page
-// of ours.
-func (s *Server) signIn(c *gin.Context, v visit, h Hotspot, grant zonegate.GrantID, then string) {
+// signIn sends the browser to the NAS with a ticket for what the device has,
+// and from there to the status page of a token, or to one that says nothing.
+func (s *Server) signIn(c *gin.Context, v visit, h Hotspot, st zonegate.Standing, token string) {
 	if after, ok := s.desk().signIns.take(time.Now(), v.signInLimits(sourceOf(c.Request))); !ok {
 		f := refusalHere
 		f.retry = after
 		s.refuseHeld(c, v, f, "")
 		return
 	}
+	var grant zonegate.GrantID
+	if st.Grant != nil {
+		grant = st.Grant.Grant
+	}
 	user, password := s.Tickets.Issue(h.Name, v.device(), grant)
 	s.logger().Debug("device signs in at a NAS", "device", v.device(), "nas", h.Name)
-	then = s.here(c.Request) + then
+	then := s.here(c.Request) + s.page(c, "", "").Link("/nas/online", "")
+	if token != "" {
+		then = s.here(c.Request) + s.page(c, "", "").Link("/nas/status", token) + "&n=online"
+	}
 	if v.Kind == KindUAM {
 		c.Header("Location", uamLogon(v, h, user, password, then))
 		c.Data(http.StatusSeeOther, plain, []byte("OK\n"))

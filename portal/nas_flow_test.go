@@ -67,6 +67,7 @@ func TestUAMLogin(t *testing.T) {
 		"without secret":       func(u *uam) { u.secret = "" },
 		"without challenge":    func(u *uam) { u.plain = true },
 		"uspot":                func(u *uam) { u.uspot = true },
+		"with a slash":         func(u *uam) { u.uspot, u.slash = true, "/" },
 		"uspot without secret": func(u *uam) { u.uspot, u.secret = true, "" },
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -213,9 +214,9 @@ func TestClaimedDeviceIsNotKnown(t *testing.T) {
 	m := z.newMikroTik("bar", macA)
 	// macA is the liar's; the page that he shows us says macB.
 	page := m.loginHTML
-	m.loginHTML = strings.ReplaceAll(page, "$(mac-esc)", macB.String())
+	m.loginHTML = strings.ReplaceAll(page, "$(mac)", macB.String())
 	poor := z.newMikroTik("hotel", macA)
-	poor.loginHTML = strings.ReplaceAll(page, "$(mac-esc)", "02-00-00-00-00-0c")
+	poor.loginHTML = strings.ReplaceAll(page, "$(mac)", "02-00-00-00-00-0c")
 	secrets := []string{rich.Grant.Token, "28 jours", "29 jours", "30\u00a0jours", "20\u00a0Go"}
 
 	var pages []string

@@ -259,6 +259,10 @@ func TestNASStateIsSigned(t *testing.T) {
 	if w := post("/nas/voucher", state, phoneA); w.Code != http.StatusForbidden || strings.Contains(w.Body.String(), "10.5.50.1") {
 		t.Errorf("a NAS that is gone: %d %s", w.Code, w.Body)
 	}
+	z.book["10.5.50.1"] = portal.Hotspot{Name: "renamed", Kind: portal.KindMikroTik}
+	if w := post("/nas/voucher", state, phoneA); w.Code != http.StatusForbidden {
+		t.Errorf("another NAS in its place: %d %s", w.Code, w.Body)
+	}
 	z.book["10.5.50.1"] = hotspot
 	if w := post("/nas/voucher", state, phoneA); w.Code != http.StatusOK || z.tickets.len() != 1 {
 		t.Errorf("as we wrote it: %d", w.Code)

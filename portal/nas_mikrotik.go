@@ -21,12 +21,12 @@ const mikrotikLoginPath = "/login"
 
 // MikroTikLogin is the login page for a hotspot's directory on a RouterOS
 // machine, which sends every customer to the portal at an address such as
-// http://192.168.88.2:2050. It needs no script. The variables that end in -esc
-// are written for an address.
+// http://192.168.88.2:2050. It needs no script. Variables that end in -esc are
+// written for an address; the others need it not.
 func MikroTikLogin(portal string) string {
 	to := strings.TrimSuffix(portal, "/") + "/nas/mikrotik" +
-		"?mac=$(mac-esc)&amp;ip=$(ip-esc)&amp;username=$(username-esc)" +
-		"&amp;link-login-only=$(link-login-only-esc)" +
+		"?mac=$(mac)&amp;ip=$(ip)&amp;username=$(username-esc)" +
+		"&amp;link-login-only=$(link-login-only)" +
 		"&amp;chap-id=$(chap-id-esc)&amp;chap-challenge=$(chap-challenge-esc)" +
 		"&amp;error=$(error-esc)"
 	return `<!doctype html>

@@ -23,7 +23,12 @@ import (
 // A book of hotspots by the host of their login page.
 type book map[string]portal.Hotspot
 
+// booking is held by who reads or adds while a browser may be under way.
+var booking sync.Mutex
+
 func (b book) ByLogin(host string) (portal.Hotspot, bool) {
+	booking.Lock()
+	defer booking.Unlock()
 	h, ok := b[host]
 	return h, ok
 }
@@ -115,14 +120,16 @@ type mikrotik struct {
 	id, challenge []byte
 	error, user   string
 	online        bool
-	// hashed is the last password that came, dst where it led.
-	posted url.Values
+	posted        url.Values
 }
 
 func (z *nasZone) newMikroTik(name string, mac zonegate.MAC) *mikrotik {
 	m := &mikrotik{z: z, name: name, mac: mac, loginHTML: portal.MikroTikLogin(z.portal.URL)}
-	m.Server = httptest.NewServer(m)
+	m.Server = httptest.NewUnstartedServer(m)
+	m.Start()
 	z.t.Cleanup(m.Close)
+	booking.Lock()
+	defer booking.Unlock()
 	z.book[strings.TrimPrefix(m.URL, "http://")] = portal.Hotspot{Name: name, Kind: portal.KindMikroTik}
 	return m
 }
@@ -207,6 +214,8 @@ type uam struct {
 	// plain leaves the challenge out (nochallenge).
 	plain bool
 	down  bool
+	// slash ends the address of the portal.
+	slash string
 
 	mu        sync.Mutex
 	challenge []byte
@@ -216,8 +225,11 @@ type uam struct {
 
 func (z *nasZone) newUAM(name string, mac zonegate.MAC, secret string) *uam {
 	u := &uam{z: z, name: name, mac: mac, secret: secret, challenge: []byte("0123456789abcdef")}
-	u.Server = httptest.NewServer(u)
+	u.Server = httptest.NewUnstartedServer(u)
+	u.Start()
 	z.t.Cleanup(u.Close)
+	booking.Lock()
+	defer booking.Unlock()
 	z.book[u.host()] = portal.Hotspot{Name: name, Kind: portal.KindUAM, UAMSecret: []byte(secret)}
 	return u
 }
@@ -234,7 +246,7 @@ func upper(s string) string {
 // order.
 func (u *uam) address(res, user string) string {
 	ip, port, _ := strings.Cut(u.host(), ":")
-	to := u.z.portal.URL + "/nas/uam?res=" + res + "&uamip=" + ip + "&uamport=" + port
+	to := u.z.portal.URL + "/nas/uam" + u.slash + "?res=" + res + "&uamip=" + ip + "&uamport=" + port
 	if !u.plain && res != "success" && res != "already" {
 		to += "&challenge=" + hex.EncodeToString(u.challenge)
 	}
