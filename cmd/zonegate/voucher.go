@@ -23,6 +23,7 @@ func defineVoucherCreate(f *flag.FlagSet) action {
 	count := f.Int("count", 0, "how `many`")
 	batch := f.String("batch", "", "`name` to count them under (default: the time now)")
 	expires := f.String("expires", "", "last `day` of the first use, YYYY-MM-DD")
+	sealed := f.Bool("sealed", false, "print a password beside each, for the login page of a NAS")
 	return func(ctx context.Context, e *env, args []string) error {
 		if err := none(args); err != nil {
 			return err
@@ -36,14 +37,18 @@ func defineVoucherCreate(f *flag.FlagSet) action {
 		}
 		return e.with(ctx, func(c *control.Client) error {
 			made, err := c.CreateVouchers(ctx, control.CreateVouchers{
-				Plan: *plan, Count: *count, Batch: batchName(*batch), Expires: end,
+				Plan: *plan, Count: *count, Batch: batchName(*batch), Expires: end, Sealed: *sealed,
 			})
 			if err != nil || e.json {
 				return e.printed(made, err)
 			}
 			w := bufio.NewWriter(e.stdout)
 			for _, v := range made.Vouchers {
-				fmt.Fprintln(w, v.Code)
+				if v.Password != "" {
+					fmt.Fprintf(w, "%s,%s\n", v.Code, v.Password)
+				} else {
+					fmt.Fprintln(w, v.Code)
+				}
 			}
 			return w.Flush()
 		})
@@ -114,10 +119,10 @@ func defineVoucherImport(f *flag.FlagSet) action {
 // maxImport bounds a file of codes, in bytes.
 const maxImport = 4 << 20
 
-var columns = []string{"code", "plan", "site", "expires"}
+var columns = []string{"code", "password", "plan", "site", "expires"}
 
 // readCodes reads one code per line, or CSV (comma, semicolon or tab) whose
-// first line names the columns code, plan, site and expires. Every problem is
+// first line names the columns code, password, plan, site and expires. Every problem is
 // returned, with its line.
 func readCodes(r io.Reader, plan string) ([]control.ImportLine, error) {
 	text, err := io.ReadAll(io.LimitReader(r, maxImport+1))
@@ -212,6 +217,8 @@ func readRow(header, record []string, plan string) (control.ImportLine, error) {
 		case name == "code":
 			row.Code = value
 		case value == "":
+		case name == "password":
+			row.Password = value
 		case name == "plan":
 			row.Plan = value
 		case name == "site":

@@ -62,6 +62,20 @@ func TestVouchersWithoutDaemon(t *testing.T) {
 	})
 }
 
+func TestSealed(t *testing.T) {
+	z := newZone(t, "")
+	made := ask[control.CreatedVouchers](t, z, exitOK, "voucher", "create", "--plan", "jour", "--count", "2", "--sealed")
+	if v := made.Vouchers; len(v) != 2 || v[0].Password == "" || v[0].Password == v[1].Password || strings.Contains(v[0].Code, ",") {
+		t.Errorf("%+v", made)
+	}
+	out, _ := z.do(t, exitOK, "", "voucher", "create", "--plan", "jour", "--count", "1", "--sealed")
+	if code, password, ok := strings.Cut(strings.TrimSpace(out), ","); !ok || code == "" || password == "" {
+		t.Errorf("%q", out)
+	}
+	z.do(t, exitOK, "code,password\nxy-01,secret\nxy-02,other\n", "voucher", "import", "--plan", "jour", "-")
+	z.do(t, exitOK, made.Vouchers[0].Code, "voucher", "revoke", "-")
+}
+
 func TestImport(t *testing.T) {
 	z := newZone(t, "")
 	z.do(t, exitOK, "ABC-1\r\n\r\nTicket Ö7\r\n", "voucher", "import", "--plan", "jour", "--batch", "paper", "-")
@@ -85,10 +99,11 @@ func TestImport(t *testing.T) {
 	}{
 		{"known, twice, short", "new-1\n\nABC1\nnew-2\nNEW 2\nab\n", []string{"line 3:", "line 5 is the same as line 4", "line 6:"}},
 		{"unknown column", "code,colour\nx,red\n", []string{"line 1", "colour"}},
-		{"no header", "aaaa1,jour\n", []string{"line 1", "code,plan"}},
+		{"no header", "aaaa1,jour\n", []string{"line 1", "code,password,plan"}},
 		{"bad rows", "code,expires\n,2030-01-01\nfine1,soon\nfine2\n", []string{"line 2", "line 3", "line 4"}},
 		{"empty", "\n\n", []string{"no code"}},
 		{"bad quotes", "good1\n\"half\n", []string{"line 2"}},
+		{"passwords", "code,password\np-01,secret\np-02,\n", []string{"lines 3 and 2"}},
 		{"two plans", "code,plan\nq-1,jour\nq-2,mois\n", []string{"line 3"}},
 	} {
 		_, stderr := z.do(t, exitFailed, tt.text, "voucher", "import", "--plan", "jour", "-")

@@ -53,6 +53,9 @@ func (d *desk) AddVouchers(_ context.Context, b zonegate.Batch, codes []string) 
 }
 func (d *desk) CreateVouchers(_ context.Context, b zonegate.Batch, n int) ([]string, error) {
 	d.batch = b
+	if b.Sealed {
+		return []string{"AAAA-0001,PASS1", "AAAA-0002,PASS2"}[:n], d.note("create %d sealed", n)
+	}
 	return []string{"AAAA-0001", "AAAA-0002"}[:n], d.note("create %d", n)
 }
 func (d *desk) RevokeVoucher(_ context.Context, code string) error {
@@ -223,7 +226,7 @@ func TestChanges(t *testing.T) {
 		ctx := t.Context()
 		end := time.Date(2027, 1, 1, 0, 0, 0, 0, time.UTC)
 		made, err := c.CreateVouchers(ctx, control.CreateVouchers{Plan: "jour", Count: 2, Batch: "b", Expires: &end})
-		want := control.CreatedVouchers{Plan: "jour", Batch: "b", Vouchers: []control.Voucher{{"AAAA-0001", "jour"}, {"AAAA-0002", "jour"}}}
+		want := control.CreatedVouchers{Plan: "jour", Batch: "b", Vouchers: []control.Voucher{{Code: "AAAA-0001", Plan: "jour"}, {Code: "AAAA-0002", Plan: "jour"}}}
 		if diff := cmp.Diff(want, made); err != nil || diff != "" {
 			t.Errorf("create: %v\n%s", err, diff)
 		}
@@ -280,6 +283,30 @@ func TestImport(t *testing.T) {
 		}
 		if d.asked != nil {
 			t.Errorf("the gate was asked: %q", d.asked)
+		}
+	})
+}
+
+// Sealed codes carry their passwords beside them, in both directions.
+func TestSealed(t *testing.T) {
+	both(t, func(t *testing.T, c *control.Client, d *desk) {
+		made, err := c.CreateVouchers(t.Context(), control.CreateVouchers{Plan: "jour", Count: 1, Sealed: true})
+		if diff := cmp.Diff([]control.Voucher{{Code: "AAAA-0001", Password: "PASS1", Plan: "jour"}}, made.Vouchers); err != nil || diff != "" {
+			t.Errorf("%v\n%s", err, diff)
+		}
+		rows := []control.ImportLine{
+			{Line: 1, Code: "one1", Password: "a,b", Plan: "jour"}, {Line: 2, Code: "tw,o2", Password: "c", Plan: "jour"},
+		}
+		if _, err := c.ImportVouchers(t.Context(), control.ImportVouchers{Rows: rows}); err != nil {
+			t.Fatal(err)
+		}
+		if !d.batch.Sealed || !cmp.Equal(d.codes, []string{"one1,a,b", "tw o2,c"}) {
+			t.Errorf("%+v %q", d.batch, d.codes)
+		}
+		d.asked = nil
+		rows[1].Password = ""
+		if _, err := c.ImportVouchers(t.Context(), control.ImportVouchers{Rows: rows}); err == nil || !strings.Contains(err.Error(), "lines 2 and 1") || d.asked != nil {
+			t.Errorf("one of two has a password: %v %q", err, d.asked)
 		}
 	})
 }

@@ -217,14 +217,15 @@ func (h *Handler) vouchers(context.Context) (Vouchers, error) {
 }
 
 func (h *Handler) createVouchers(ctx context.Context, in CreateVouchers) (CreatedVouchers, error) {
-	batch := zonegate.Batch{Name: in.Batch, Plan: in.Plan, Expires: instant(in.Expires)}
+	batch := zonegate.Batch{Name: in.Batch, Plan: in.Plan, Expires: instant(in.Expires), Sealed: in.Sealed}
 	codes, err := h.Vouchers.CreateVouchers(ctx, batch, in.Count)
 	if err != nil {
 		return CreatedVouchers{}, err
 	}
 	out := CreatedVouchers{Plan: in.Plan, Batch: in.Batch, Vouchers: make([]Voucher, len(codes))}
 	for i, c := range codes {
-		out.Vouchers[i] = Voucher{Code: c, Plan: in.Plan}
+		code, password, _ := strings.Cut(c, ",")
+		out.Vouchers[i] = Voucher{Code: code, Password: password, Plan: in.Plan}
 	}
 	return out, nil
 }
@@ -241,9 +242,19 @@ func (h *Handler) importVouchers(ctx context.Context, in ImportVouchers) (Import
 			return ImportedVouchers{}, &Error{CodeRefused, fmt.Sprintf(
 				"line %d has another plan, site or expiry than line %d; import one file for each", row.Line, first.Line)}
 		}
+		if (row.Password == "") != (first.Password == "") {
+			return ImportedVouchers{}, &Error{CodeRefused, fmt.Sprintf(
+				"of lines %d and %d only one has a password; import one file for those with, and one for those without", row.Line, first.Line)}
+		}
 		codes[i], lines[i] = row.Code, row.Line
+		if row.Password != "" {
+			// The gate cuts at the first comma.
+			codes[i] = strings.ReplaceAll(row.Code, ",", " ") + "," + row.Password
+		}
 	}
-	batch := zonegate.Batch{Name: in.Batch, Plan: first.Plan, Site: first.Site, Expires: instant(first.Expires)}
+	batch := zonegate.Batch{
+		Name: in.Batch, Plan: first.Plan, Site: first.Site, Expires: instant(first.Expires), Sealed: first.Password != "",
+	}
 	if err := h.Vouchers.AddVouchers(ctx, batch, codes); err != nil {
 		e := *asError(err)
 		e.Message = inLines(e.Message, lines)

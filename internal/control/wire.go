@@ -76,6 +76,8 @@ type CreateVouchers struct {
 	Count   int        `json:"count"`
 	Batch   string     `json:"batch"`
 	Expires *time.Time `json:"expires,omitempty"`
+	// Sealed gives each code a password, for the login page of a NAS.
+	Sealed bool `json:"sealed,omitempty"`
 }
 
 // CreatedVouchers is the only place where new codes ever stand.
@@ -85,10 +87,11 @@ type CreatedVouchers struct {
 	Vouchers []Voucher `json:"vouchers"`
 }
 
-// A Voucher is a code with its plan.
+// A Voucher is a code with its plan, and with its password if it is sealed.
 type Voucher struct {
-	Code string `json:"code"`
-	Plan string `json:"plan"`
+	Code     string `json:"code"`
+	Password string `json:"password,omitempty"`
+	Plan     string `json:"plan"`
 }
 
 // ImportVouchers makes codes valid that somebody else has printed, all or
@@ -100,11 +103,13 @@ type ImportVouchers struct {
 
 // An ImportLine is a code with the line of the file where it stands.
 type ImportLine struct {
-	Line    int        `json:"line"`
-	Code    string     `json:"code"`
-	Plan    string     `json:"plan"`
-	Site    string     `json:"site,omitempty"`
-	Expires *time.Time `json:"expires,omitempty"`
+	Line int    `json:"line"`
+	Code string `json:"code"`
+	// Password makes it a sealed one; all lines have one, or none has.
+	Password string     `json:"password,omitempty"`
+	Plan     string     `json:"plan"`
+	Site     string     `json:"site,omitempty"`
+	Expires  *time.Time `json:"expires,omitempty"`
 }
 
 // ImportedVouchers says how many codes became valid.
