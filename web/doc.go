@@ -3,7 +3,7 @@
 // written in both. Everything is embedded. It decides nothing: who calls it
 // has decided what the page says, and it knows no other package of the module.
 //
-// Pages must work without scripts (one saves a tap) on an old phone 320 pixels wide, load
-// nothing from elsewhere and stay below 20 KB. After a change of a .templ
-// file, run `make generate`.
+// Pages must work without scripts (there is one, which saves a tap) on an old
+// phone 320 pixels wide, load nothing from elsewhere and stay below 20 KB.
+// After a change of a .templ file, run `make generate`.
 package web
