@@ -3,7 +3,9 @@ package zonegate
 import (
 	"cmp"
 	"context"
+	"encoding/hex"
 	"fmt"
+	"time"
 )
 
 // DispatchTo has sessions of NASes told what changes. It must be called before
@@ -17,6 +19,9 @@ func (g *Gate) DispatchTo(d Dispatcher) { g.remote = d }
 // A code that is used on another device moves here when that device is not
 // online; otherwise it is ErrOtherDevice.
 func (g *Gate) Admit(ctx context.Context, l Login) (Admission, error) {
+	if a, ok := g.readmit(l); ok {
+		return a, nil
+	}
 	if l.Code != "" {
 		delay, err := g.guesses.admit(l.Device, g.clock.Now().Mono)
 		if err != nil {
@@ -40,13 +45,58 @@ func (g *Gate) Admit(ctx context.Context, l Login) (Admission, error) {
 	return a, err
 }
 
+// stillFresh is how long after a NAS last spoke of a session a login for it
+// needs no note of it.
+const stillFresh = 30 * time.Second
+
+// readmit answers a NAS that asks again for a session that it has: nothing
+// changes, so nothing is decided. It says no wherever that is not plain.
+func (g *Gate) readmit(l Login) (Admission, bool) {
+	now := g.clock.Now()
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	s := g.state
+	for _, id := range s.byDevice[l.Device] {
+		grant := s.grants[id]
+		if grant.State != Active || !grant.Running || l.Grant != 0 && l.Grant != id {
+			continue
+		}
+		x, open := s.openSession(id, l.Device)
+		if !open {
+			continue
+		}
+		c := g.counted[x.ID]
+		left := grant.EndsAt - s.meta.Clock.advance(now).of(grant.Time)
+		plan, ok := s.plan(grant.Plan)
+		if !ok || x.Path != l.NAS || left <= 0 || now.Mono-c.heard >= stillFresh || g.wanted(grant, &x) != x.Terms || g.outstanding(x) == 0 {
+			return Admission{}, false
+		}
+		if l.Code != "" {
+			key := s.meta.Key.VoucherKey(l.Code)
+			if len(l.Code) > maxCode || grant.Source != (Source{SourceVoucher, hex.EncodeToString(key[:])}) || !proves(l) {
+				return Admission{}, false
+			}
+		}
+		return Admission{
+			Session: x, Plan: plan, Token: g.token(id), Live: x.Key != "", Counted: c.octets, TimeLeft: left,
+		}, true
+	}
+	return Admission{}, false
+}
+
+// proves says whether the customer gave one of the passwords that go with
+// every code: none, or the code again.
+func proves(l Login) bool {
+	return l.Proves == nil || l.Proves("") || l.Proves(l.Code) || l.Proves(NormalizeCode(l.Code))
+}
+
 // checkPassword asks whether one of the passwords that go with a code was
 // given: the one of its ticket, or else none, or the code again.
-func (t *tx) checkPassword(code string, proves func(string) bool) error {
-	if len(code) > maxCode {
+func (t *tx) checkPassword(l Login) error {
+	if len(l.Code) > maxCode {
 		return ErrCodeTooLong
 	}
-	v, ok, err := t.voucher(t.meta.Key.VoucherKey(code))
+	v, ok, err := t.voucher(t.meta.Key.VoucherKey(l.Code))
 	switch {
 	case err != nil:
 		return err
@@ -60,11 +110,11 @@ func (t *tx) checkPassword(code string, proves func(string) bool) error {
 			return err
 		}
 		defer tickets.checked(v.Key)
-		if proves == nil || !proves(password) {
+		if l.Proves == nil || !l.Proves(password) {
 			tickets.wrong(v.Key, t.now.Mono)
 			return ErrWrongPassword
 		}
-	case proves != nil && !proves("") && !proves(code) && !proves(NormalizeCode(code)):
+	case !proves(l):
 		return ErrWrongPassword
 	}
 	return nil
@@ -72,7 +122,7 @@ func (t *tx) checkPassword(code string, proves func(string) bool) error {
 
 func (t *tx) admit(l Login) (Admission, error) {
 	if l.Code != "" {
-		if err := t.checkPassword(l.Code, l.Proves); err != nil {
+		if err := t.checkPassword(l); err != nil {
 			return Admission{}, err
 		}
 		m := len(t.events)

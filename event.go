@@ -36,7 +36,7 @@ type (
 	// VoucherRevoked makes an unused code invalid.
 	VoucherRevoked struct{ Key VoucherKey }
 
-	// GrantIssued turns a voucher (or a gift) into a banked grant of a device.
+	// GrantIssued turns a voucher into a banked grant of a device.
 	// Voucher is zero for other sources.
 	GrantIssued struct {
 		Grant   GrantID

@@ -42,11 +42,17 @@ func (s GrantState) Ended() bool { return s > Active }
 // A Source is where a grant came from. The pair is unique: one voucher or one
 // payment makes one grant, never two.
 type Source struct {
-	// Kind is "voucher" or, for what the seller gives away, "gift".
 	Kind string
-	// Ref is the voucher's key in hex, or the gift's number.
+	// Ref is the voucher's key in hex.
 	Ref string
 }
+
+// Kinds of a Source.
+const (
+	SourceVoucher = "voucher"
+	// SourceTicket is a voucher with a password of its own.
+	SourceTicket = "ticket"
+)
 
 // A Grant is what a customer bought. Grants are values: a changed grant is a
 // changed copy.

@@ -355,6 +355,12 @@ func TestNASPasswords(t *testing.T) {
 	for range 4 {
 		login("guess")
 	}
+	if err := login(""); err != nil {
+		t.Errorf("the session is there already: %v", err)
+	}
+	if err := b.gate.Logout(t.Context(), phone1); err != nil {
+		t.Fatal(err)
+	}
 	var retry *RetryError
 	if err := login(""); !errors.As(err, &retry) || !errors.Is(err, ErrTooManyCodes) {
 		t.Errorf("after five wrong ones: %v", err)

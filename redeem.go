@@ -51,7 +51,7 @@ func (g *Gate) Redeem(ctx context.Context, r Redemption) (Standing, error) {
 	}
 	r.Code = code
 	err = g.do(ctx, false, func(t *tx) error {
-		if err := t.checkPassword(r.Code, proves); err != nil {
+		if err := t.checkPassword(Login{Code: r.Code, Proves: proves}); err != nil {
 			return err
 		}
 		return t.redeem(r)
@@ -115,8 +115,12 @@ func (t *tx) claim(r Redemption, gone bool) error {
 	if now, trusted := t.meta.Clock.wall(); trusted && !v.Expires.IsZero() && !now.Before(v.Expires) {
 		return ErrExpiredCode
 	}
+	kind := SourceVoucher
+	if v.Secret != "" {
+		kind = SourceTicket
+	}
 	return t.emit(GrantIssued{
-		Grant: t.meta.LastGrant + 1, Source: Source{"voucher", hex.EncodeToString(key[:])},
+		Grant: t.meta.LastGrant + 1, Source: Source{kind, hex.EncodeToString(key[:])},
 		Voucher: key, Plan: v.Plan, Device: r.Device,
 	})
 }
