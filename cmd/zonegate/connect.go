@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync/atomic"
+	"time"
 
 	"zonegate"
 	"zonegate/internal/clock"
@@ -126,9 +127,16 @@ func (p *restingPath) Usage(context.Context) ([]zonegate.Usage, error) {
 func gateOptions(cfg *config.Config, log *slog.Logger) zonegate.Options {
 	return zonegate.Options{
 		Checkpoint: cfg.Limits.Checkpoint, IdleTimeout: cfg.Limits.IdleTimeout,
-		Guessing: zonegate.Guessing{PerDevice: cfg.Vouchers.WrongPerDevice},
-		Logger:   log,
+		Guessing:  zonegate.Guessing{PerDevice: cfg.Vouchers.WrongPerDevice},
+		LostAfter: 3 * longestInterim(cfg),
+		Logger:    log,
 	}
+}
+
+// longestInterim is how seldom a NAS may be asked to report. Some have a
+// setting of their own that wins, so it is never short.
+func longestInterim(cfg *config.Config) time.Duration {
+	return max(cfg.RADIUS.Interim, nas.DefaultInterim)
 }
 
 // A vault is the store as the control API sees it.

@@ -93,6 +93,7 @@ func TestNASCommands(t *testing.T) {
 		{exitFailed, "", "leave --login out", []string{"nas", "add", "x", "--address", "10.0.0.1", "--vendor", "pfsense", "--login", "10.0.0.1"}},
 		{exitFailed, "", "already", []string{"nas", "add", "tower", "--address", "10.0.0.1"}},
 		{exitFailed, "", "whole seconds", []string{"nas", "add", "x", "--address", "10.0.0.1", "--interim", "10s"}},
+		{exitFailed, "", "radius.interim", []string{"nas", "add", "x", "--address", "10.0.0.1", "--interim", "10m"}},
 		{exitFailed, "", "nas list", []string{"nas", "remove", "x"}},
 		{exitFailed, "", "not running", []string{"nas", "test", "tower"}},
 		{exitUsage, "", "NAME", []string{"nas", "test"}},

@@ -49,7 +49,7 @@ func (d *nasDesk) NASes(context.Context) (control.NASes, error) {
 	}
 	out := control.NASes{NASes: []control.NAS{}}
 	for _, n := range d.book.List() {
-		shown := show(n)
+		shown := d.show(n)
 		shown.Sessions = sessions[n.Name]
 		out.NASes = append(out.NASes, shown)
 	}
@@ -65,7 +65,10 @@ func nasOf(path string) string {
 	return name
 }
 
-func show(n nas.NAS) control.NAS {
+func (d *nasDesk) show(n nas.NAS) control.NAS {
+	if n.Interim == 0 {
+		n.Interim = d.config.RADIUS.Interim
+	}
 	out := control.NAS{
 		Name: n.Name, Address: n.Prefix.String(), Vendor: string(n.Vendor), RequireMA: string(n.RequireMA),
 		Signed: n.Signed, Interim: int64(n.InterimOrDefault() / time.Second), Strict: n.Strict,
@@ -96,8 +99,8 @@ func (d *nasDesk) AddNAS(_ context.Context, in control.AddNAS) (control.AddedNAS
 	if len(n.Login) > 0 && n.Vendor.Known() && hotspotKind(n.Vendor) == "" {
 		return control.AddedNAS{}, fmt.Errorf("nobody can be signed in at the login page of a %s; leave --login out, and let it show its own page", n.Vendor)
 	}
-	if in.Interim == 0 {
-		n.Interim = d.config.RADIUS.Interim
+	if most := longestInterim(d.config); n.Interim > most {
+		return control.AddedNAS{}, fmt.Errorf("it shall report every %s at least, because a session that is silent for three times that is lost; raise radius.interim for more", most)
 	}
 	var err error
 	if n.Prefix, err = nas.ParsePrefix(in.Address); err != nil {
@@ -118,7 +121,7 @@ func (d *nasDesk) AddNAS(_ context.Context, in control.AddNAS) (control.AddedNAS
 		return control.AddedNAS{}, err
 	}
 	n, _ = d.book.ByName(n.Name)
-	out.NAS = show(n)
+	out.NAS = d.show(n)
 	d.changed()
 	return out, nil
 }

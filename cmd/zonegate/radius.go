@@ -274,6 +274,9 @@ func (s *radiusService) unconfirmed() map[zonegate.SessionID]bool {
 
 // test examines a NAS.
 func (s *radiusService) test(ctx context.Context, n nas.NAS, seen control.NAS, all control.NASes) []control.Finding {
+	if n.Interim == 0 {
+		n.Interim = s.config.RADIUS.Interim
+	}
 	t := nasTest{
 		nas: n, seen: seen, all: all, enabled: s.config.RADIUS.Enabled, plans: s.gate.Plans(),
 		probe: func(ctx context.Context) error {
