@@ -26,7 +26,7 @@ func runRadiusFlash(ctx context.Context, b *bench) error {
 	dir := filepath.Join(disk.mount, "data")
 	var steady, grows float64
 	var elapsed time.Duration
-	var watched, after uint64
+	var watched, after, pair uint64
 	err = b.withZone(ctx, zoneConfig{Dir: dir, Guests: sessions}, true, func(z *zone, guests []*guest) error {
 		sockets, err := fakenas.Open(z.Acct, outstanding)
 		if err != nil {
@@ -67,13 +67,21 @@ func runRadiusFlash(ctx context.Context, b *bench) error {
 		if err := report(b.opts.FlashFor); err != nil {
 			return err
 		}
-		if after, err = disk.written(); err != nil {
+		end, err := disk.written()
+		if err != nil {
 			return err
 		}
-		elapsed, watched = time.Since(start), after-before
+		elapsed, watched = time.Since(start), end-before
 		steady = float64(watched) / elapsed.Seconds() * 86400
 		last, err := journalEnd(dir)
+		if err != nil {
+			return err
+		}
 		grows = float64(last-first) / elapsed.Seconds() * 86400
+		if pair, err = pairCosts(ctx, disk, sockets, guests[:20]); err != nil {
+			return err
+		}
+		after, err = disk.written()
 		return err
 	})
 	if err != nil {
@@ -106,10 +114,37 @@ func runRadiusFlash(ctx context.Context, b *bench) error {
 	perDay := steady + savesADay*float64(saved-after) + segments*float64(segment-snapshot) + snapshots*float64(snapshot-saved)
 	b.add(fmt.Sprintf("device writes of %d sessions reported every %s in a day, checkpoint 60 s, ext4 with 4 KiB blocks", sessions, interval),
 		"at most 50 MB",
-		fmt.Sprintf("%.1f MB: checkpoints %.1f (%d KB in %s), saves %d x %d KB, segments %.1f x %d KB, snapshots %.1f x %d KB", perDay/1e6, steady/1e6,
-			watched/1000, elapsed.Round(time.Second), savesADay, (saved-after)/1000, segments, (segment-snapshot)/1000, snapshots, (snapshot-saved)/1000),
+		fmt.Sprintf("%.1f MB: checkpoints %.1f (%d KB in %s), saves %d x %d KB, segments %.1f x %d KB, snapshots %.1f x %d KB; a session that ends and one that begins cost %d KB more", perDay/1e6, steady/1e6,
+			watched/1000, elapsed.Round(time.Second), savesADay, (saved-after)/1000, segments, (segment-snapshot)/1000, snapshots, (snapshot-saved)/1000, pair/1000),
 		perDay <= 50e6)
 	return nil
+}
+
+// pairCosts is what the stop of a session and the start of the next write,
+// seconds apart from whatever else is written.
+func pairCosts(ctx context.Context, d *disk, sockets *fakenas.Sockets, guests []*guest) (uint64, error) {
+	script := &accounts{guestScript: newGuestScript(guests)}
+	for _, g := range guests {
+		g.step = 1000 // its next report is the last
+	}
+	before, err := d.written()
+	if err != nil {
+		return 0, err
+	}
+	for range 2 * len(guests) {
+		r, err := fakenas.Load{From: sockets, Wait: 5 * time.Second, Tries: 3, Requests: 1}.Run(ctx, script)
+		if err != nil {
+			return 0, err
+		}
+		if r.Answered != 1 {
+			return 0, fmt.Errorf("a report was not answered: %w", r.WhyWrong)
+		}
+		if err := wait(ctx, time.Second); err != nil {
+			return 0, err
+		}
+	}
+	after, err := d.written()
+	return (after - before) / uint64(len(guests)), err
 }
 
 // journalEnd is how many bytes the journal of a data directory has, without the
