@@ -15,7 +15,7 @@ type guest struct {
 	// Of the accounting: the session's number and how far it is.
 	session uint32
 	step    int
-	octets  uint32
+	octets  uint64
 	id      string
 }
 
@@ -83,10 +83,10 @@ func (g *guest) account(r *fakenas.Request, id byte, kind uint32) {
 	if kind != fakenas.Start {
 		g.octets += 1000
 		r.Uint32(fakenas.AcctSessionTime, uint32(g.step)*300)
-		r.Uint32(fakenas.AcctInputOctets, g.octets)
-		r.Uint32(fakenas.AcctOutputOctets, 4*g.octets)
-		r.Uint32(fakenas.AcctInputGigawords, 0)
-		r.Uint32(fakenas.AcctOutputGigawords, 0)
+		r.Uint32(fakenas.AcctInputOctets, uint32(g.octets))
+		r.Uint32(fakenas.AcctOutputOctets, uint32(4*g.octets))
+		r.Uint32(fakenas.AcctInputGigawords, uint32(g.octets>>32))
+		r.Uint32(fakenas.AcctOutputGigawords, uint32(4*g.octets>>32))
 	}
 }
 
