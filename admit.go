@@ -3,6 +3,7 @@ package zonegate
 import (
 	"cmp"
 	"context"
+	"crypto/subtle"
 	"encoding/hex"
 	"fmt"
 	"time"
@@ -49,6 +50,10 @@ func (g *Gate) Admit(ctx context.Context, l Login) (Admission, error) {
 // needs no note of it.
 const stillFresh = 30 * time.Second
 
+// A knownLogin spares a NAS that asks again the hashing. The code is empty when
+// there was none, or when it goes with a password of its own.
+type knownLogin struct{ code, token string }
+
 // readmit answers a NAS that asks again for a session that it has: nothing
 // changes, so nothing is decided. It says no wherever that is not plain.
 func (g *Gate) readmit(l Login) (Admission, bool) {
@@ -71,14 +76,11 @@ func (g *Gate) readmit(l Login) (Admission, bool) {
 		if !ok || x.Path != l.NAS || left <= 0 || now.Mono-c.heard >= stillFresh || g.wanted(grant, &x) != x.Terms || g.outstanding(x) == 0 {
 			return Admission{}, false
 		}
-		if l.Code != "" {
-			key := s.meta.Key.VoucherKey(l.Code)
-			if len(l.Code) > maxCode || grant.Source != (Source{SourceVoucher, hex.EncodeToString(key[:])}) || !proves(l) {
-				return Admission{}, false
-			}
+		if c.login.token == "" || l.Code != "" && (subtle.ConstantTimeCompare([]byte(l.Code), []byte(c.login.code)) != 1 || !proves(l)) {
+			return Admission{}, false
 		}
 		return Admission{
-			Session: x, Plan: plan, Token: g.token(id), Live: x.Key != "", Counted: c.octets, TimeLeft: left,
+			Session: x, Plan: plan, Token: c.login.token, Live: x.Key != "", Counted: c.octets, TimeLeft: left,
 		}, true
 	}
 	return Admission{}, false
@@ -167,9 +169,6 @@ func (t *tx) place(grant Grant, l Login) (Admission, error) {
 				return Admission{}, err
 			}
 		}
-		c := t.gate.counted[x.ID]
-		c.heard = t.now.Mono
-		t.gate.counted[x.ID] = c
 	} else {
 		if err := t.share(&grant); err != nil {
 			return Admission{}, err
@@ -188,9 +187,18 @@ func (t *tx) place(grant Grant, l Login) (Admission, error) {
 		x, _ = t.openSession(grant.ID, l.Device)
 	}
 	x = t.sessions[x.ID]
+	c := t.gate.counted[x.ID]
+	c.heard, c.login = t.now.Mono, knownLogin{token: t.gate.token(grant.ID)}
+	if grant.Source.Kind == SourceVoucher && l.Code != "" {
+		key := t.meta.Key.VoucherKey(l.Code)
+		if grant.Source.Ref == hex.EncodeToString(key[:]) {
+			c.login.code = l.Code
+		}
+	}
+	t.gate.counted[x.ID] = c
 	return Admission{
-		Session: x, Plan: plan, Token: t.gate.token(grant.ID), Live: x.Key != "",
-		Counted:  t.gate.counted[x.ID].octets,
+		Session: x, Plan: plan, Token: c.login.token, Live: x.Key != "",
+		Counted:  c.octets,
 		TimeLeft: max(1, x.Terms.Ends-t.meta.Clock.of(grant.Time)),
 	}, nil
 }

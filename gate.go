@@ -106,6 +106,8 @@ type counter struct {
 	// heard is when a NAS last spoke of the session, and lasted how long the
 	// session had lasted then; zero when that is not known.
 	heard, lasted time.Duration
+	// login is what a NAS let the device in with.
+	login knownLogin
 }
 
 // A decision reads the state and emits events.

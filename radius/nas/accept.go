@@ -44,7 +44,7 @@ func (v Vendor) Accept(a zonegate.Admission, s Settings) []wire.Attribute {
 			l.time = a.Session.Terms.Ends - a.Session.Opened
 		}
 	}
-	var b []wire.Attribute
+	b := make([]wire.Attribute, 0, 12)
 	b = p.appendTime(b, l.time)
 	b = appendSeconds(b, wire.IdleTimeout, s.Idle)
 	b = appendSeconds(b, wire.AcctInterimInterval, max(s.Interim, MinInterim))
