@@ -119,8 +119,8 @@ func defineNASList(*flag.FlagSet) action {
 			w := tabwriter.NewWriter(e.stdout, 0, 0, 2, ' ', 0)
 			fmt.Fprintln(w, "NAME\tADDRESS\tMAKE\tSIGNED\tCOA\tREPORTS\tSESSIONS\tSEEN\tPACKETS")
 			for _, n := range list.NASes {
-				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%d\t%s\t%s\n", n.Name, n.Address, n.Vendor, signed(n), coaPort(n),
-					time.Duration(n.Interim)*time.Second, n.Sessions, timeOrDash(n.Seen), counts(n.Packets))
+				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", n.Name, n.Address, n.Vendor, signed(n), coaPort(n),
+					time.Duration(n.Interim)*time.Second, sessionsOf(n), timeOrDash(n.Seen), counts(n.Packets))
 			}
 			if err := w.Flush(); err != nil {
 				return err
@@ -141,6 +141,13 @@ func signed(n control.NAS) string {
 		return "auto: yes"
 	}
 	return n.RequireMA
+}
+
+func sessionsOf(n control.NAS) string {
+	if n.Unconfirmed > 0 {
+		return fmt.Sprintf("%d (%d unconfirmed)", n.Sessions, n.Unconfirmed)
+	}
+	return fmt.Sprint(n.Sessions)
 }
 
 func coaPort(n control.NAS) string {

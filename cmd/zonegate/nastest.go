@@ -38,9 +38,13 @@ type nasTest struct {
 	all     control.NASes
 	enabled bool
 	plans   []zonegate.Plan
+	failed  failedErrands
 	// probe asks the NAS for a sign of life over CoA.
 	probe func(context.Context) error
 }
+
+// failedErrands are those that a NAS did not take.
+type failedErrands struct{ ends, changes int }
 
 func (t *nasTest) run(ctx context.Context) findings {
 	var f findings
@@ -52,6 +56,7 @@ func (t *nasTest) run(ctx context.Context) findings {
 	}
 	t.overshoot(&f)
 	t.coa(ctx, &f)
+	t.errands(&f)
 	return f
 }
 
@@ -185,6 +190,17 @@ func (t *nasTest) overshoot(f *findings) {
 		} else {
 			f.good("caps", "%s", detail)
 		}
+	}
+}
+
+// errands says what the NAS should have done and perhaps did not.
+func (t *nasTest) errands(f *findings) {
+	const fix = "end them on the NAS itself; turn CoA on, see above, and its next report tries again"
+	if n := t.failed.ends; n > 0 {
+		f.bad("sessions", fix, "%d that should have ended may go on", n)
+	}
+	if n := t.failed.changes; n > 0 {
+		f.odd("changes", fix, "%d sessions go on with their former limits", n)
 	}
 }
 

@@ -73,6 +73,8 @@ func TestNASTest(t *testing.T) {
 		{"no caps, no rates", func(x *nasTest) {
 			x.nas.Vendor, x.plans[0].Rate = nas.Hostapd, zonegate.Rate{}
 		}, "caps", "warning", "all that passes", "mir_kbps"},
+		{"ends", func(x *nasTest) { x.failed.ends = 2 }, "sessions", "error", "2 that should have ended", "on the NAS itself"},
+		{"changes", func(x *nasTest) { x.failed.changes = 2 }, "changes", "warning", "2 sessions", "CoA"},
 		{"silent CoA", func(x *nasTest) {
 			x.probe = func(context.Context) error { return errors.New("no answer") }
 		}, "CoA", "warning", "port 3799: no answer", "/radius incoming"},

@@ -158,7 +158,7 @@ func (p *program) build(ctx context.Context) error {
 	p.control, err = control.Listen(p.config.ControlSocket, &control.Handler{
 		Catalogue: p.gate, Vouchers: p.gate, Grants: p.gate, Vault: vault{p.store},
 		NASes:       &nasDesk{config: p.config, book: book, broken: broken, gate: p.gate, server: p.radius},
-		Unconfirmed: p.radius.unconfirmed,
+		Unconfirmed: p.radius.unconfirmedSessions,
 		Base:        control.Status{Version: version, Zone: p.config.Zone.ID, PID: os.Getpid()},
 		Started:     time.Now(), Facts: p.facts, Logger: p.log,
 	})

@@ -225,6 +225,10 @@ func at(addrs []netip.Addr, port uint16) []netip.AddrPort {
 func (s *radiusService) report(out *control.NASes) {
 	c := s.counters.Snapshot()
 	s.sight(c, time.Now())
+	waiting := map[string]int{}
+	for _, x := range s.unconfirmed() {
+		waiting[nasOf(x.Path)]++
+	}
 	out.Packets = noZeros(c.Total)
 	for name, n := range noZeros(c.Decisions) {
 		out.Packets[name] = n
@@ -239,7 +243,7 @@ func (s *radiusService) report(out *control.NASes) {
 	}
 	for i := range out.NASes {
 		n := &out.NASes[i]
-		n.Packets = noZeros(c.NAS[n.Name])
+		n.Packets, n.Unconfirmed = noZeros(c.NAS[n.Name]), waiting[n.Name]
 		if seen, ok := s.seen[n.Name]; ok {
 			n.Seen = &seen.at
 		}
@@ -257,19 +261,40 @@ func noZeros(from map[string]uint64) map[string]uint64 {
 	return out
 }
 
-// unconfirmed are the sessions of which nobody knows yet whether their NAS does
-// what it was told.
-func (s *radiusService) unconfirmed() map[zonegate.SessionID]bool {
-	out := map[zonegate.SessionID]bool{}
-	if s.coa == nil {
-		return out
-	}
-	for _, x := range s.coa.Snapshot() {
-		if x.State != coa.Confirmed && x.State != coa.Awaited {
-			out[x.Session] = true
+// unconfirmed is what NASes were told and have not shown yet that they do.
+func (s *radiusService) unconfirmed() []coa.Status {
+	var out []coa.Status
+	if s.coa != nil {
+		for _, x := range s.coa.Snapshot() {
+			if x.State != coa.Confirmed && x.State != coa.Awaited {
+				out = append(out, x)
+			}
 		}
 	}
 	return out
+}
+
+// unconfirmedSessions are their sessions.
+func (s *radiusService) unconfirmedSessions() map[zonegate.SessionID]bool {
+	out := map[zonegate.SessionID]bool{}
+	for _, x := range s.unconfirmed() {
+		out[x.Session] = true
+	}
+	return out
+}
+
+// failed counts the errands to a NAS that it did not take, by what was to be.
+func (s *radiusService) failed(name string) (f failedErrands) {
+	for _, x := range s.unconfirmed() {
+		switch {
+		case nasOf(x.Path) != name || x.State != coa.Refused && x.State != coa.Unreachable:
+		case x.Stop || x.Cut:
+			f.ends++
+		default:
+			f.changes++
+		}
+	}
+	return f
 }
 
 // test examines a NAS.
@@ -278,7 +303,7 @@ func (s *radiusService) test(ctx context.Context, n nas.NAS, seen control.NAS, a
 		n.Interim = s.config.RADIUS.Interim
 	}
 	t := nasTest{
-		nas: n, seen: seen, all: all, enabled: s.config.RADIUS.Enabled, plans: s.gate.Plans(),
+		failed: s.failed(n.Name), nas: n, seen: seen, all: all, enabled: s.config.RADIUS.Enabled, plans: s.gate.Plans(),
 		probe: func(ctx context.Context) error {
 			if s.coa == nil {
 				return errors.New("not asked: the server is switched off")

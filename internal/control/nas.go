@@ -36,6 +36,9 @@ type NAS struct {
 	UAMSecret  bool     `json:"has_uam_secret"`
 	WeakSecret bool     `json:"weak_secret"`
 	Sessions   int      `json:"sessions"`
+	// Unconfirmed counts sessions of which it was told something, an end among
+	// it, and has not shown yet that it does it.
+	Unconfirmed int `json:"unconfirmed"`
 	// Seen is when a good packet last came; missing when none did since the
 	// daemon started.
 	Seen *time.Time `json:"seen,omitempty"`

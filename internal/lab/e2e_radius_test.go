@@ -2,6 +2,7 @@ package lab_test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"os"
 	"strings"
@@ -91,6 +92,24 @@ func (z nasZone) state() string {
 	return fmt.Sprintf("%v reserved=%v unconfirmed=%v", list[0]["path"], list[0]["reserved"], list[0]["unconfirmed"])
 }
 
+// unconfirmed is how many sessions the NAS has not shown to obey.
+func (z nasZone) unconfirmed() int {
+	z.Helper()
+	out, err := z.Zonegate(z.Context(), "nas", "list", "--json")
+	if err != nil {
+		z.Fatal(err)
+	}
+	var list struct {
+		NASes []struct {
+			Unconfirmed int `json:"unconfirmed"`
+		} `json:"nases"`
+	}
+	if err := json.Unmarshal(out, &list); err != nil || len(list.NASes) != 1 {
+		z.Fatalf("nas list: %v\n%s", err, out)
+	}
+	return list.NASes[0].Unconfirmed
+}
+
 // A voucher is sold at a NAS: the plan's attributes come with the Accept, and
 // what the NAS reports ends the grant at its cap with a Disconnect-Request.
 func TestRADIUSSellsAndEndsAPlan(t *testing.T) {
@@ -158,6 +177,14 @@ func TestRADIUSChangesReachTheNAS(t *testing.T) {
 		t.Fatal(err)
 	}
 	z.told("Disconnect-Request", "s2")
+	// That the NAS agreed is no proof; its last report is.
+	if n := z.unconfirmed(); n != 1 {
+		t.Errorf("%d unconfirmed sessions after the Disconnect", n)
+	}
+	z.report(code, "s2", "Stop", 12, 2000)
+	if n := z.unconfirmed(); n != 0 {
+		t.Errorf("%d unconfirmed sessions after the stop", n)
+	}
 	if out, ok := z.login(code); ok {
 		t.Errorf("a revoked code: %s", out)
 	}
