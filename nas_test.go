@@ -687,6 +687,13 @@ func TestRedeemForANAS(t *testing.T) {
 	if _, err := b.gate.Admit(t.Context(), Login{NAS: "ap", Device: phone1, Grant: 99}); !errors.Is(err, ErrNoGrant) {
 		t.Errorf("with another grant: %v", err)
 	}
+	// Whoever claims to be a phone cannot lock it out.
+	for range 20 {
+		b.gate.Redeem(t.Context(), Redemption{Code: "WRONG123", Device: phone2, NAS: "ap"})
+	}
+	if _, err := b.gate.Redeem(t.Context(), Redemption{Code: b.sell("hour"), Device: phone2, NAS: "ap"}); err != nil {
+		t.Errorf("after another one's wrong codes: %v", err)
+	}
 }
 
 func TestNASMemoryIsBounded(t *testing.T) {

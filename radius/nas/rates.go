@@ -77,17 +77,20 @@ func rateLimit(b []wire.Attribute, r zonegate.Rate, always bool) []wire.Attribut
 		return min(mir, maxRate)
 	}
 	up, down := most(r.MIRUp), most(r.MIRDown)
-	text := bits(up) + "/" + bits(down) + " 0/0 0/0 0/0 8 " +
-		bits(min(r.CIRUp, up)) + "/" + bits(min(r.CIRDown, down))
-	return append(b, wire.VendorText(wire.MikroTik, wire.MikroTikRateLimit, text))
+	text := make([]byte, 0, 64)
+	text = append(appendBits(text, up), '/')
+	text = append(appendBits(text, down), " 0/0 0/0 0/0 8 "...)
+	text = append(appendBits(text, min(r.CIRUp, up)), '/')
+	text = appendBits(text, min(r.CIRDown, down))
+	return append(b, wire.VendorText(wire.MikroTik, wire.MikroTikRateLimit, string(text)))
 }
 
-// bits writes a rate in the grammar of Mikrotik-Rate-Limit.
-func bits(rate uint64) string {
+// appendBits writes a rate in the grammar of Mikrotik-Rate-Limit.
+func appendBits(b []byte, rate uint64) []byte {
 	if rate != 0 && rate%1000 == 0 {
-		return strconv.FormatUint(rate/1000, 10) + "k"
+		return append(strconv.AppendUint(b, rate/1000, 10), 'k')
 	}
-	return strconv.FormatUint(rate, 10)
+	return strconv.AppendUint(b, rate, 10)
 }
 
 // wide writes a limit in two attributes, always both: CoovaChilli keeps an
