@@ -138,6 +138,9 @@ func TestDaemonWithoutLAN(t *testing.T) {
 		return strings.Contains(ask[control.NASes](t, z, exitOK, "nas", "list").Problem, "in use")
 	})
 	gone := ask[control.RemovedNAS](t, z, exitOK, "nas", "remove", "tower")
+	d.await(t, "no problem without a NAS", func() bool {
+		return ask[control.NASes](t, z, exitOK, "nas", "list").Problem == ""
+	})
 	if gone.Sessions != 1 || len(ask[control.Sessions](t, z, exitOK, "session", "list").Sessions) != 0 {
 		t.Errorf("%+v", gone)
 	}

@@ -201,14 +201,15 @@ func (s *radiusService) opened(auth, acct []netip.AddrPort) {
 	s.listening, s.problem = append(append([]netip.AddrPort(nil), auth...), acct...), nil
 }
 
-// said is told that the server begins, or why it cannot go on.
-func (s *radiusService) said(_ []netip.Addr, err error) {
+// said is told that the server begins, that it need not, or why it cannot go
+// on. The problem stays until the server is open.
+func (s *radiusService) said(addrs []netip.Addr, err error) {
 	if err != nil {
 		s.log.Error("NASes cannot be answered; it is tried again", "error", err)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.listening = nil; err != nil {
+	if s.listening = nil; err != nil || len(addrs) == 0 {
 		s.problem = err
 	}
 }

@@ -105,12 +105,19 @@ func get[Out any](h *Handler, mux *http.ServeMux, path string, serve func(contex
 	})
 }
 
+// post only has the types; what it does is in change, once for all of them.
 func post[In, Out any](h *Handler, mux *http.ServeMux, path string, serve func(context.Context, In) (Out, error)) {
+	h.change(mux, path, func() any { return new(In) }, func(ctx context.Context, in any) (any, error) {
+		return serve(ctx, *in.(*In))
+	})
+}
+
+func (h *Handler) change(mux *http.ServeMux, path string, empty func() any, serve func(context.Context, any) (any, error)) {
 	mux.HandleFunc("POST "+path, func(w http.ResponseWriter, r *http.Request) {
-		var in In
+		in := empty()
 		d := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxRequest))
 		d.DisallowUnknownFields()
-		if err := d.Decode(&in); err != nil {
+		if err := d.Decode(in); err != nil {
 			h.answer(w, r, nil, &Error{CodeRefused, "the request is not understood: " + err.Error()})
 			return
 		}
