@@ -123,7 +123,7 @@ func (b *bench) compare(ctx context.Context, patience time.Duration, sides ...*s
 	}
 	for range radiusRounds {
 		for i, s := range sides {
-			if err := b.round(ctx, s, fakenas.Load{From: sockets[i], Wait: patience, Tries: 3, Warm: time.Second, For: 3 * time.Second}); err != nil {
+			if err := b.round(ctx, s, fakenas.Load{From: sockets[i], Wait: patience, Tries: 3, Warm: time.Second, For: 3 * time.Second, Later: true}); err != nil {
 				return fmt.Errorf("loading %s: %w", s.name, err)
 			}
 		}

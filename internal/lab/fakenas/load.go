@@ -34,6 +34,10 @@ type Load struct {
 	// Requests, when not zero, ends the load after so many are answered or
 	// given up, however long it takes. Nothing is a warm-up then.
 	Requests int
+	// Later has signatures of answers checked when the load is over, so that the
+	// machine has more left for the server meanwhile. Answered then gets
+	// answers that only look right.
+	Later bool
 	// Begin, when not nil, is called at the moment when the counting begins.
 	Begin func()
 }
@@ -70,6 +74,7 @@ func (r *Result) Percentile(p float64) time.Duration {
 type Sockets struct {
 	epoll int
 	list  []socket
+	kept  []byte // of the answers to be checked later; used again
 }
 
 // Open makes sockets, which the caller must Close.
@@ -119,6 +124,12 @@ type socket struct {
 	idle        bool
 }
 
+// An unchecked answer, and what its signature depends on.
+type unchecked struct {
+	header   [20]byte // of the request
+	from, to int      // where the answer is among those kept
+}
+
 // run is a load at work.
 type run struct {
 	Load
@@ -128,12 +139,19 @@ type run struct {
 	started int // requests
 	ended   int // requests answered or given up
 	counts  bool
+	// unchecked answers are in kept.
+	unchecked []unchecked
+	kept      []byte
+	secret    []byte
 }
 
 // Run puts the server under load. All of it is done by the calling goroutine,
 // which costs the machine as little as can be.
 func (l Load) Run(ctx context.Context, script Script) (*Result, error) {
 	w := &run{Load: l, script: script, sockets: l.From.list, counts: l.Warm == 0 || l.Requests > 0}
+	if l.Later {
+		w.kept, w.unchecked = l.From.kept[:0], make([]unchecked, 0, 1<<18)
+	}
 	begun := time.Now()
 	for i := range w.sockets {
 		if err := w.next(i, time.Now()); err != nil {
@@ -143,6 +161,7 @@ func (l Load) Run(ctx context.Context, script Script) (*Result, error) {
 	if err := w.loop(ctx, begun); err != nil {
 		return nil, err
 	}
+	w.checkKept()
 	slices.Sort(w.result.took)
 	return &w.result, nil
 }
@@ -226,8 +245,7 @@ func (w *run) receive(i int, answer []byte) error {
 		return fmt.Errorf("receiving an answer: %w", err)
 	}
 	now := time.Now()
-	err = s.request.Check(answer[:n])
-	if errors.Is(err, ErrOtherID) {
+	if err = w.check(s, answer[:n]); errors.Is(err, ErrOtherID) {
 		w.result.Late++
 		return nil
 	}
@@ -249,6 +267,36 @@ func (w *run) receive(i int, answer []byte) error {
 	}
 	w.ended++
 	return w.next(i, now)
+}
+
+// check says whether an answer is right, or looks so and is kept.
+func (w *run) check(s *socket, answer []byte) error {
+	if !w.Later || len(answer) < 20 || answer[1] != s.id {
+		return s.request.Check(answer)
+	}
+	from := len(w.kept)
+	w.kept = append(w.kept, answer...)
+	w.unchecked = append(w.unchecked, unchecked{[20]byte(s.packet), from, len(w.kept)})
+	w.secret = s.request.secret
+	return nil
+}
+
+// checkKept checks what was kept, those of the warm-up too.
+func (w *run) checkKept() {
+	r := Request{secret: w.secret}
+	for i := range w.unchecked {
+		u := &w.unchecked[i]
+		r.buf = u.header[:]
+		if err := r.Check(w.kept[u.from:u.to]); err != nil {
+			w.result.Wrong++
+			if w.result.WhyWrong == nil {
+				w.result.WhyWrong = err
+			}
+		}
+	}
+	if w.Later {
+		w.From.kept = w.kept
+	}
 }
 
 // waited sends again what was not answered, or gives it up.

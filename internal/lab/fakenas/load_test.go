@@ -114,6 +114,28 @@ func TestLoadCounts(t *testing.T) {
 	}
 }
 
+// Signatures are also checked when that is put off.
+func TestLoadChecksLater(t *testing.T) {
+	server := serve(t, func(request []byte) []byte {
+		p := answer(request, AccountingResponse)
+		if request[1] == 3 {
+			p[19]++
+		}
+		return p
+	})
+	var s countingScript
+	sockets := open(t, server, 1)
+	for _, wrong := range []int{1, 0} { // what is kept is used again
+		r, err := Load{From: sockets, Wait: 10 * time.Second, Tries: 1, Requests: 10, Later: true}.Run(t.Context(), &s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.Answered != 10 || r.Wrong != wrong || wrong > 0 && !errors.Is(r.WhyWrong, ErrAuthenticator) {
+			t.Errorf("%+v", r)
+		}
+	}
+}
+
 func TestLoadGivesUp(t *testing.T) {
 	server := serve(t, func([]byte) []byte { return nil })
 	var s countingScript
