@@ -14,9 +14,11 @@ export CGO_ENABLED := 0
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 export LDFLAGS := -s -w -X main.version=$(VERSION)
 
-# For routers our own packages are built without inlining: 0.4 MB less, and packets never pass
-# through them.
-export ROUTER_GCFLAGS := zonegate/...=-l
+# For routers everything is built without inlining but what is called for each byte or each
+# allocation: 0.8 MB less, and customers' packets never pass through the program.
+export ROUTER_GCFLAGS := -gcflags=all=-l \
+	$(foreach p,runtime/... internal/... sync/... crypto/... hash/... math/... bytes strings unicode/...,-gcflags=$(p)=) \
+	-gcflags=crypto/tls/...=-l -gcflags=crypto/x509/...=-l
 
 # Tests and the lab need root for network namespaces; a developer is asked once.
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo -E)

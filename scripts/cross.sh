@@ -26,7 +26,7 @@ echo "$targets" | while read -r arch variant tests; do
 	[ -n "$arch" ] || continue
 	export GOARCH="$arch" "${variant?}"
 	out=build/linux-$arch-${variant#*=}
-	go build -gcflags "$ROUTER_GCFLAGS" -ldflags "$LDFLAGS" -o "$out/zonegate" ./cmd/zonegate
+	go build $ROUTER_GCFLAGS -ldflags "$LDFLAGS" -o "$out/zonegate" ./cmd/zonegate
 	if [ -n "$tests" ]; then
 		# -export compiles each package and its tests without linking them.
 		go list -export -test -f '{{""}}' $router
@@ -46,7 +46,7 @@ run() { # GOARCH variant emulator
 	echo "cross: tests as $1 ($2)"
 	emulate="$alone $(command -v "$3-static" || command -v "$3")"
 	build/runtests -name "$1" -- -exec "$emulate" -vet=off -count=1 -skip '^TestRule' \
-		. ./internal/disk/... ./internal/journal/... ./internal/store/... ./shaper
+		. ./internal/disk/... ./internal/journal/... ./internal/store/... ./shaper ./radius/wire ./radius/nas
 	build/runtests -name "$1" -- -exec "$emulate" -vet=off -count=1 -run '^TestEncode' ./shaper/kernel/nft
 }
 run mips GOMIPS=softfloat qemu-mips

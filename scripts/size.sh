@@ -10,12 +10,12 @@ export GOOS=linux GOARCH=mipsle GOMIPS=softfloat
 dir=build/size
 mkdir -p "$dir"
 
-go build -gcflags "${ROUTER_GCFLAGS:-}" -ldflags "${LDFLAGS:--s -w}" -o "$dir/stripped" "$package"
+go build ${ROUTER_GCFLAGS:-} -ldflags "${LDFLAGS:--s -w}" -o "$dir/stripped" "$package"
 size=$(stat -c %s "$dir/stripped")
 
 # The same program with its symbols, to say where the bytes are. A symbol bigger than the
 # whole file is zeroed memory, not file content.
-go build -gcflags "${ROUTER_GCFLAGS:-}" -o "$dir/symbols" "$package"
+go build ${ROUTER_GCFLAGS:-} -o "$dir/symbols" "$package"
 echo "size: what weighs most in $package ($GOARCH, bytes)"
 go tool nm -size "$dir/symbols" | awk -v file="$size" '
 $3 ~ /^[TtRrDd]$/ && $2 < file {
@@ -36,7 +36,7 @@ END {
 
 # One reachable reflect.MethodByName makes the linker keep every exported method: about 3 MB.
 # validator, html/template and text/template each have one.
-culprits=$(go build -gcflags "${ROUTER_GCFLAGS:-}" -ldflags=-dumpdep -o "$dir/dumpdep" "$package" 2>&1 |
+culprits=$(go build ${ROUTER_GCFLAGS:-} -ldflags=-dumpdep -o "$dir/dumpdep" "$package" 2>&1 |
 	grep -ao '[^ ]* <ReflectMethod>' | sort -u | grep -avE '^(type:)?\*?reflect\.|^type:' || true)
 if [ -n "$culprits" ]; then
 	echo >&2 "size: reflect.MethodByName (or Type.Method) can be reached, so no unused method is dropped. Cut the path to:"
