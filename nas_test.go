@@ -722,7 +722,6 @@ func TestNASMemoryIsBounded(t *testing.T) {
 // twice and late.
 type simNAS struct {
 	name string
-	boot int
 	on   map[MAC]*simSession
 	seq  int
 }
