@@ -78,8 +78,8 @@ lint: ## gofmt, go vet, generated pages up to date, staticcheck
 generate: ## regenerate web/ from its .templ files
 	@cd web && go run $(TEMPL) generate
 
-fuzz: ## run every fuzz test for FUZZTIME (30s) each
-	@scripts/fuzz.sh $(or $(FUZZTIME),30s)
+fuzz: ## run every fuzz test for FUZZTIME (60s) each
+	@scripts/fuzz.sh $(or $(FUZZTIME),60s)
 
 vuln: ## look our dependencies up in the Go vulnerability database (needs the internet)
 	@go run $(GOVULNCHECK) ./... || { echo >&2 "vuln: failed. If the database could not be reached, nothing was checked: run it where it can be."; exit 1; }

@@ -43,6 +43,7 @@ var (
 var refusals = []refusal{
 	{zonegate.ErrWrongCode, "wrong", http.StatusUnprocessableEntity, web.TextWrong, web.TextWrongNext, 0},
 	{zonegate.ErrCodeTooLong, "too_long", http.StatusUnprocessableEntity, web.TextTooLong, web.TextWrongNext, 0},
+	{zonegate.ErrWrongPassword, "password", http.StatusUnprocessableEntity, web.TextPassword, web.TextPasswordNext, 0},
 	{zonegate.ErrForeignCode, "foreign", http.StatusUnprocessableEntity, web.TextForeign, web.TextForeignNext, 0},
 	{zonegate.ErrUsedCode, "used", http.StatusGone, web.TextUsedUp, web.TextUsedUpNext, 0},
 	{zonegate.ErrExpiredCode, "expired", http.StatusGone, web.TextExpired, web.TextExpiredNext, 0},

@@ -39,6 +39,14 @@ var refusalCases = []struct {
 }{
 	{"empty", 422, web.TextEmpty, web.TextEmptyNext, 0, func(z *zone) call { return typed(" ") }},
 	{"wrong", 422, web.TextWrong, web.TextWrongNext, 0, func(z *zone) call { return typed("<b>1234</b>") }},
+	{"password", 422, web.TextPassword, web.TextPasswordNext, 0, func(z *zone) call {
+		made, err := z.gate.CreateVouchers(context.Background(), zonegate.Batch{Plan: "a-hour", Sealed: true}, 1)
+		if err != nil {
+			panic(err)
+		}
+		code, _, _ := strings.Cut(made[0], ",")
+		return typed(code)
+	}},
 	{"too_long", 422, web.TextTooLong, web.TextWrongNext, 0, func(z *zone) call { return typed(strings.Repeat("A", 65)) }},
 	{"foreign", 422, web.TextForeign, web.TextForeignNext, 0, func(z *zone) call {
 		code, err := zonegate.NewCode(strings.NewReader("another zone"))

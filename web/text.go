@@ -111,6 +111,8 @@ const (
 	TextWrong
 	TextWrongNext
 	TextTooLong
+	TextPassword
+	TextPasswordNext
 	TextForeign
 	TextForeignNext
 	TextUsedUp
@@ -261,6 +263,11 @@ var texts = [textCount][languages]string{
 	TextWrongNext: {
 		"Regardez bien le ticket et tapez le code encore une fois.",
 		"Look at the ticket and type the code once more.",
+	},
+	TextPassword: {"Le mot de passe ne va pas avec ce code.", "The password does not go with this code."},
+	TextPasswordNext: {
+		"Si votre ticket a un mot de passe, écrivez le code, une virgule, puis le mot de passe.",
+		"If your ticket has a password, type the code, a comma, then the password.",
 	},
 	TextTooLong: {"Ce code est trop long.", "This code is too long."},
 	TextForeign: {"Ce code est pour une autre zone WiFi.", "This code is for another WiFi zone."},
