@@ -35,6 +35,12 @@ func (g *Gate) Admit(ctx context.Context, l Login) (Admission, error) {
 			return Admission{}, &RetryError{ErrTooManyCodes, g.guesses.MaxDelay}
 		}
 	}
+	// Each time on costs a write to flash.
+	if st := g.Standing(l.Device); st.Grant != nil && (!st.Online || st.NAS != l.NAS) {
+		if err := g.switches.admit(l.Device, g.clock.Now().Mono); err != nil {
+			return Admission{}, err
+		}
+	}
 	var a Admission
 	err := g.do(ctx, true, func(t *tx) (err error) {
 		a, err = t.admit(l)

@@ -450,6 +450,23 @@ func TestNASGuessing(t *testing.T) {
 	}
 }
 
+// A device that goes on- and offline all the time does not wear the flash.
+func TestNASSwitching(t *testing.T) {
+	b, _ := newNASBench(t)
+	a := b.admit("ap", b.sell("hour"), phone1)
+	var err error
+	for i := 0; err == nil && i < 100; i++ {
+		b.report(stop(a, fmt.Sprint("s", i), time.Second, 1, 1))
+		_, err = b.gate.Admit(t.Context(), Login{NAS: "ap", Device: phone1})
+	}
+	var retry *RetryError
+	if !errors.As(err, &retry) || !errors.Is(err, ErrTooOften) {
+		t.Fatalf("a hundred times: %v", err)
+	}
+	b.pass(retry.After)
+	b.admit("ap", "", phone1)
+}
+
 // A phone that only comes near does not start what was bought for later.
 func TestNASDeviceLogin(t *testing.T) {
 	b, _ := newNASBench(t)
