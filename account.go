@@ -287,7 +287,7 @@ func (g *Gate) balance(grant Grant, now Instant) Balance {
 	clock := g.state.meta.Clock.advance(now)
 	plan, _ := g.state.plan(grant.Plan)
 	b := Balance{
-		Grant: grant.ID, Token: g.token(grant.ID), Plan: plan, State: grant.State,
+		Grant: grant.ID, Token: g.Token(grant.ID), Plan: plan, State: grant.State,
 		Running: grant.Running, TimeLeft: grant.TimeLeft, Cap: grant.Cap,
 		Used: grant.Used, Devices: grant.Devices,
 	}

@@ -35,12 +35,6 @@ func (g *Gate) Admit(ctx context.Context, l Login) (Admission, error) {
 			return Admission{}, &RetryError{ErrTooManyCodes, g.guesses.MaxDelay}
 		}
 	}
-	// Each time on costs a write to flash.
-	if st := g.Standing(l.Device); st.Grant != nil && (!st.Online || st.NAS != l.NAS) {
-		if err := g.switches.admit(l.Device, g.clock.Now().Mono); err != nil {
-			return Admission{}, err
-		}
-	}
 	var a Admission
 	err := g.do(ctx, true, func(t *tx) (err error) {
 		a, err = t.admit(l)
@@ -64,7 +58,11 @@ type knownLogin struct{ code, token string }
 // changes, so nothing is decided. It says no wherever that is not plain.
 func (g *Gate) readmit(l Login) (Admission, bool) {
 	now := g.clock.Now()
-	g.mu.RLock()
+	// While something is being written down it is quicker to wait for the next
+	// decision than for this one and then perhaps for the next too.
+	if !g.mu.TryRLock() {
+		return Admission{}, false
+	}
 	defer g.mu.RUnlock()
 	s := g.state
 	for _, id := range s.byDevice[l.Device] {
@@ -176,6 +174,10 @@ func (t *tx) place(grant Grant, l Login) (Admission, error) {
 			}
 		}
 	} else {
+		// Each time on costs a write to flash.
+		if err := t.gate.switches.admit(l.Device, t.now.Mono); err != nil {
+			return Admission{}, err
+		}
 		if err := t.share(&grant); err != nil {
 			return Admission{}, err
 		}
@@ -194,7 +196,7 @@ func (t *tx) place(grant Grant, l Login) (Admission, error) {
 	}
 	x = t.sessions[x.ID]
 	c := t.gate.counted[x.ID]
-	c.heard, c.login = t.now.Mono, knownLogin{token: t.gate.token(grant.ID)}
+	c.heard, c.login = t.now.Mono, knownLogin{token: t.gate.Token(grant.ID)}
 	if grant.Source.Kind == SourceVoucher && l.Code != "" {
 		key := t.meta.Key.VoucherKey(l.Code)
 		if grant.Source.Ref == hex.EncodeToString(key[:]) {
@@ -261,6 +263,9 @@ func (g *Gate) slice(grant *Grant, id SessionID) uint64 {
 
 // outstanding is what a session of a NAS may still deliver.
 func (g *Gate) outstanding(x Session) uint64 {
+	if x.Terms.Limit == NoCap {
+		return NoCap
+	}
 	return x.Terms.Limit - min(x.Terms.Limit, g.counted[x.ID].octets.Total())
 }
 
@@ -272,11 +277,11 @@ func (g *Gate) wanted(grant *Grant, x *Session) Terms {
 	if grant.Running {
 		w.Ends = grant.EndsAt
 	}
-	limit := g.slice(grant, x.ID)
-	if limit == NoCap {
+	if grant.Cap == 0 {
 		w.Limit = NoCap
 		return w
 	}
+	limit := g.slice(grant, x.ID)
 	has := g.outstanding(*x)
 	gets := limit - min(limit, g.counted[x.ID].octets.Total())
 	if gets > has && (len(grant.Devices) == 1 || has <= gets/4) {

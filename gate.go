@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -72,6 +73,8 @@ type Gate struct {
 
 	requests chan *request
 	stopped  chan struct{}
+	// key is the zone's, nil until it is founded.
+	key atomic.Pointer[ZoneKey]
 
 	// mu is held for writing while a batch is decided and made durable, so
 	// readers never see what a power cut could take back.
@@ -128,7 +131,7 @@ type request struct {
 // happen.
 func NewGate(state *State, j Journal, a Archive, e Enforcer, c Clock, o Options) *Gate {
 	o = o.withDefaults()
-	return &Gate{
+	g := &Gate{
 		journal: j, archive: a, enforcer: e, clock: c, opts: o, log: o.Logger,
 		guesses:  newGuessLimiter[MAC](o.Guessing),
 		tickets:  newGuessLimiter[VoucherKey](Guessing{PerDevice: wrongPasswords}),
@@ -139,6 +142,10 @@ func NewGate(state *State, j Journal, a Archive, e Enforcer, c Clock, o Options)
 		counted: map[SessionID]counter{},
 		saved:   make(chan saveResult, 1),
 	}
+	if key := state.meta.Key; key != (ZoneKey{}) {
+		g.key.Store(&key)
+	}
+	return g
 }
 
 // ErrStopped is returned when the Gate is not running any more.

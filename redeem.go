@@ -2,10 +2,7 @@ package zonegate
 
 import (
 	"context"
-	"crypto/hmac"
 	"crypto/subtle"
-	"encoding/base32"
-	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"slices"
@@ -416,42 +413,4 @@ func (g *Gate) Kick(ctx context.Context, id SessionID) error {
 		}
 		return t.stopSession(x)
 	})
-}
-
-var tokenEncoding = base32.NewEncoding("0123456789abcdefghjkmnpqrstvwxyz").WithPadding(base32.NoPadding)
-
-// Token names a grant in a page's address. Nobody can make one up.
-func (g *Gate) Token(id GrantID) string {
-	g.mu.RLock()
-	defer g.mu.RUnlock()
-	return g.token(id)
-}
-
-func (g *Gate) token(id GrantID) string {
-	raw := binary.BigEndian.AppendUint64(nil, uint64(id))
-	mac := g.state.meta.Key.sum("grant", string(raw))
-	return tokenEncoding.EncodeToString(append(raw[3:], mac[:10]...))
-}
-
-// GrantOf returns the grant that a token names.
-func (g *Gate) GrantOf(token string) (GrantID, bool) {
-	raw, err := tokenEncoding.DecodeString(token)
-	if err != nil || len(raw) != 15 {
-		return 0, false
-	}
-	full := append([]byte{0, 0, 0}, raw[:5]...)
-	g.mu.RLock()
-	defer g.mu.RUnlock()
-	if !hmac.Equal(raw[5:], g.state.meta.Key.sum("grant", string(full))[:10]) {
-		return 0, false
-	}
-	return GrantID(binary.BigEndian.Uint64(full)), true
-}
-
-// FormToken is what a page of a device must send back with a request that
-// changes something, so that no other site can make the browser send it.
-func (g *Gate) FormToken(d MAC) string {
-	g.mu.RLock()
-	defer g.mu.RUnlock()
-	return tokenEncoding.EncodeToString(g.state.meta.Key.sum("form", string(d[:]))[:10])
 }

@@ -28,6 +28,7 @@ func (g *Gate) start(ctx context.Context) error {
 		if err := <-r.done; err != nil {
 			return fmt.Errorf("founding the zone: %w", err)
 		}
+		g.key.Store(&key)
 	}
 	return g.reconcile(ctx)
 }

@@ -103,6 +103,7 @@ const maxCode = 64
 // letter O for zero and I for one.
 func NormalizeCode(code string) string {
 	var b strings.Builder
+	b.Grow(len(code))
 	for _, r := range code {
 		switch {
 		case r == ' ' || r == '-' || r == '_' || r == '\t' || r == '\r' || r == '\n' ||

@@ -87,11 +87,12 @@ func (t *transport) read(ctx context.Context, so *socket) error {
 	if so.anywhere {
 		oob = make([]byte, 64)
 	}
+	var x exchange // of each datagram in turn
 	for {
 		n, oobn, _, from, err := so.conn.ReadMsgUDPAddrPort(buf, oob)
 		switch {
 		case err == nil:
-			t.datagram(so, buf[:n], oob[:oobn], from)
+			t.datagram(&x, so, buf[:n], oob[:oobn], from)
 		case ctx.Err() != nil:
 			return nil
 		case errors.Is(err, net.ErrClosed):
@@ -121,7 +122,7 @@ type exchange struct {
 // datagram does with one datagram what RFC 2865 section 3 says. Its order is
 // what makes it safe: nothing is remembered, and no other state is touched,
 // for a packet that is not as authentic as its NAS can make it.
-func (t *transport) datagram(so *socket, datagram, oob []byte, to netip.AddrPort) {
+func (t *transport) datagram(x *exchange, so *socket, datagram, oob []byte, to netip.AddrPort) {
 	t.counters.total[received].Add(1)
 	from := netip.AddrPortFrom(to.Addr().Unmap(), to.Port())
 	n, ok := t.book.Find(from.Addr())
@@ -130,49 +131,49 @@ func (t *transport) datagram(so *socket, datagram, oob []byte, to netip.AddrPort
 		t.complaints.say(unknownNAS, "", from)
 		return
 	}
-	x := exchange{request: request{nas: n, from: from}, socket: so, to: to, tally: t.counters.of(n.Name)}
+	*x = exchange{request: request{nas: n, from: from}, socket: so, to: to, tally: t.counters.of(n.Name)}
 	x.tally[received].Add(1)
 	p, reason := wire.Parse(datagram)
 	if reason == wire.Valid && !so.speaks(p.Code) {
-		t.drop(&x, wrongPort)
+		t.drop(x, wrongPort)
 		return
 	}
 	if reason == wire.Valid {
 		reason = p.Verify(n.Secret)
 	}
 	if reason != wire.Valid {
-		t.drop(&x, counter(reason))
+		t.drop(x, counter(reason))
 		return
 	}
 	x.signed = p.Signed()
 	if why, bad := t.unsafe(&x.request, &p); bad {
-		t.drop(&x, why)
+		t.drop(x, why)
 		return
 	}
 	switch p.Code {
 	case wire.StatusServer:
-		t.status(&x, &p, oob)
+		t.status(x, &p, oob)
 		return
 	case wire.AccessRequest:
-		t.count(&x, accessRequests)
+		t.count(x, accessRequests)
 	case wire.AccountingRequest:
-		t.count(&x, accountingRequests)
+		t.count(x, accountingRequests)
 	}
 
 	e, answer, v := t.cache.begin(origin{from, so.number, p.ID}, p.Authenticator, n.Name, now())
 	switch v {
 	case repeated:
-		t.count(&x, answeredAgain)
-		t.send(&x, answer, oob)
+		t.count(x, answeredAgain)
+		t.send(x, answer, oob)
 		return
 	case underWay:
-		t.count(&x, inProgress) // usual when the disk is slow: no complaint
+		t.count(x, inProgress) // usual when the disk is slow: no complaint
 		return
 	case full:
-		t.drop(&x, overload)
+		t.drop(x, overload)
 		return
 	case freshInstead:
-		t.count(&x, superseded)
+		t.count(x, superseded)
 	}
 	t.counters.underWay.Add(1)
 	y := x.own(datagram, oob, e)

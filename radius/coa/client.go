@@ -253,13 +253,10 @@ func (c *Client) hear(k key, h heard) {
 		return
 	}
 	if !ok && len(c.heard) >= maxHeard {
-		for old, o := range c.heard {
-			if h.at.Sub(o.at) > time.Hour {
-				delete(c.heard, old)
-			}
-		}
-		if len(c.heard) >= maxHeard {
-			return
+		// Any one gives way: its session is heard of again.
+		for old := range c.heard {
+			delete(c.heard, old)
+			break
 		}
 	}
 	c.heard[k] = h

@@ -25,7 +25,9 @@ func Addr(t Type, v netip.Addr) Attribute { return Attribute{t, v.Unmap().AsSlic
 // VendorOctets makes a Vendor-Specific attribute with one of the vendor's own
 // in it (RFC 2865 section 5.26, one octet each for type and length). An empty
 // value leaves it out.
-func VendorOctets(vendor VendorID, t Type, v []byte) Attribute {
+func VendorOctets(vendor VendorID, t Type, v []byte) Attribute { return vendorValue(vendor, t, v) }
+
+func vendorValue[T []byte | string](vendor VendorID, t Type, v T) Attribute {
 	if len(v) == 0 {
 		return Attribute{Type: VendorSpecific}
 	}
@@ -39,12 +41,14 @@ func VendorOctets(vendor VendorID, t Type, v []byte) Attribute {
 
 // VendorText is [VendorOctets] of a text.
 func VendorText(vendor VendorID, t Type, v string) Attribute {
-	return VendorOctets(vendor, t, []byte(v))
+	return vendorValue(vendor, t, v)
 }
 
 // VendorUint32 is [VendorOctets] of a number.
 func VendorUint32(vendor VendorID, t Type, v uint32) Attribute {
-	return VendorOctets(vendor, t, binary.BigEndian.AppendUint32(nil, v))
+	var b [4]byte
+	binary.BigEndian.PutUint32(b[:], v)
+	return vendorValue(vendor, t, b[:])
 }
 
 // Saturate is v, or the largest number that 32 bits hold: WISPr rates, and
