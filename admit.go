@@ -20,7 +20,7 @@ func (g *Gate) DispatchTo(d Dispatcher) { g.remote = d }
 // A code that is used on another device moves here when that device is not
 // online; otherwise it is ErrOtherDevice.
 func (g *Gate) Admit(ctx context.Context, l Login) (Admission, error) {
-	if a, ok := g.readmit(l); ok {
+	if a, ok := g.Readmit(l); ok {
 		return a, nil
 	}
 	if l.Code != "" {
@@ -54,9 +54,10 @@ const stillFresh = 30 * time.Second
 // there was none, or when it goes with a password of its own.
 type knownLogin struct{ code, token string }
 
-// readmit answers a NAS that asks again for a session that it has: nothing
-// changes, so nothing is decided. It says no wherever that is not plain.
-func (g *Gate) readmit(l Login) (Admission, bool) {
+// Readmit answers a NAS that asks again for a session that it has: nothing
+// changes, so nothing is decided. It says no wherever that is not plain, and
+// then [Gate.Admit] decides. It never waits.
+func (g *Gate) Readmit(l Login) (Admission, bool) {
 	now := g.clock.Now()
 	// While something is being written down it is quicker to wait for the next
 	// decision than for this one and then perhaps for the next too.

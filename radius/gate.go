@@ -14,6 +14,9 @@ import (
 // A Gate takes the decisions; *zonegate.Gate is one. Its methods are called
 // concurrently.
 type Gate interface {
+	// Readmit answers a login for a session that is there, if that needs no
+	// decision, and never waits.
+	Readmit(zonegate.Login) (zonegate.Admission, bool)
 	// Admit decides about a login, at once.
 	Admit(context.Context, zonegate.Login) (zonegate.Admission, error)
 	// Report takes accounting. It returns when the report may be answered.

@@ -30,6 +30,10 @@ type request struct {
 // Both methods are called concurrently, [Server.InFlight] times at most. They
 // may block, on a durable commit say, but return soon after ctx is done.
 type responder interface {
+	// quick answers a login that needs no decision, or says no and leaves no
+	// trace. It never blocks, and keeps nothing of the request: its octets are
+	// overwritten when it returns.
+	quick(r *request) (reply wire.Reply, ok bool)
 	access(ctx context.Context, r *request) (reply wire.Reply, ok bool)
 	account(ctx context.Context, r *request) (reply wire.Reply, ok bool)
 }

@@ -196,6 +196,10 @@ type fakeGate struct {
 	asked    atomic.Int64
 }
 
+func (g *fakeGate) Readmit(zonegate.Login) (zonegate.Admission, bool) {
+	return zonegate.Admission{}, false
+}
+
 func (g *fakeGate) Admit(_ context.Context, l zonegate.Login) (zonegate.Admission, error) {
 	g.asked.Add(1)
 	proved := l.Code == "" || g.password == "any" || l.Proves(g.password)

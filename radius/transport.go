@@ -175,6 +175,12 @@ func (t *transport) datagram(x *exchange, so *socket, datagram, oob []byte, to n
 	case freshInstead:
 		t.count(x, superseded)
 	}
+	x.entry, x.parsed = e, p
+	x.packet = &x.parsed
+	if reply, ok := t.quickly(x); ok {
+		t.reply(x, reply, oob)
+		return
+	}
 	t.counters.underWay.Add(1)
 	y := x.own(datagram, oob, e)
 	select {
@@ -286,37 +292,54 @@ func (x *exchange) own(datagram, oob []byte, e *entry) *exchange {
 // answer has one request answered.
 func (t *transport) answer(x *exchange) {
 	reply, ok := t.respond(x)
-	var b []byte
-	if ok {
-		var err error
-		if b, err = reply.Encode(x.packet, x.nas.Secret); err != nil {
-			t.count(x, tooLong)
-			t.complaints.fail(tooLong, x.nas.Name, err)
-			b = nil
-		}
-	} else {
-		t.count(x, noAnswer)
-	}
-	current := t.cache.end(x.entry, b, now())
 	t.counters.underWay.Add(-1)
-	if current {
+	if !ok {
+		t.count(x, noAnswer)
+		t.cache.end(x.entry, nil, now())
+		return
+	}
+	t.reply(x, reply, x.oob)
+}
+
+// reply sends an answer and has it remembered, unless another request has taken
+// the identifier.
+func (t *transport) reply(x *exchange, reply wire.Reply, oob []byte) {
+	b, err := reply.Encode(x.packet, x.nas.Secret)
+	if err != nil {
+		t.count(x, tooLong)
+		t.complaints.fail(tooLong, x.nas.Name, err)
+		b = nil
+	}
+	if t.cache.end(x.entry, b, now()) {
 		t.count(x, counterOf(reply.Code))
-		t.send(x, b, x.oob)
+		t.send(x, b, oob)
 	}
 }
 
-// respond asks the responder. Its panic costs one request, not everybody's
-// connection: a packet that does that comes again after every restart.
-func (t *transport) respond(x *exchange) (reply wire.Reply, ok bool) {
-	defer func() {
-		if p := recover(); p != nil {
-			ok = false
-			t.count(x, crashed)
-			if t.complaints.quiet[crashed].may() {
-				t.log.Error("answering a NAS failed", "nas", x.nas.Name, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
-			}
+// quickly answers in the reader what needs no goroutine.
+func (t *transport) quickly(x *exchange) (reply wire.Reply, ok bool) {
+	if x.packet.Code != wire.AccessRequest {
+		return reply, false
+	}
+	defer t.caught(x, &ok)
+	return t.responder.quick(&x.request)
+}
+
+// caught keeps a panic of the responder to one request: a packet that does that
+// comes again after every restart, and must not cost everybody's connection.
+func (t *transport) caught(x *exchange, ok *bool) {
+	if p := recover(); p != nil {
+		*ok = false
+		t.count(x, crashed)
+		if t.complaints.quiet[crashed].may() {
+			t.log.Error("answering a NAS failed", "nas", x.nas.Name, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
 		}
-	}()
+	}
+}
+
+// respond asks the responder.
+func (t *transport) respond(x *exchange) (reply wire.Reply, ok bool) {
+	defer t.caught(x, &ok)
 	if x.packet.Code == wire.AccessRequest {
 		return t.responder.access(t.serving, &x.request)
 	}
