@@ -314,7 +314,9 @@ func (t *tx) grantOfReport(r Report) (*Grant, error) {
 const (
 	// rememberOver is how long an ended session is remembered, so that a
 	// report of it that comes again is known; rememberLost the same for one
-	// that may go on.
+	// that may go on. Nothing in an accounting packet tells an old one from a
+	// new one, so whoever has recorded it can send it again: while the grant
+	// could still be charged for it, the session is not forgotten.
 	rememberOver = 24 * time.Hour
 	rememberLost = 7 * 24 * time.Hour
 	// maxRemembered bounds both, the longest silent first.
@@ -325,7 +327,7 @@ const (
 func (t *tx) tend(x Session, c counter) error {
 	silent := t.now.Mono - c.heard
 	switch {
-	case x.Over && silent >= rememberOver, x.Lost && silent >= rememberLost,
+	case !t.chargeable(x) && (x.Over && silent >= rememberOver || x.Lost && silent >= rememberLost),
 		x.Key == "" && silent >= t.gate.opts.ReserveTime:
 		return t.forget(x.ID)
 	case x.Over || x.Lost || silent < t.gate.opts.LostAfter:
@@ -338,6 +340,12 @@ func (t *tx) tend(x Session, c counter) error {
 	return t.emit(SessionLost{x.ID})
 }
 
+// chargeable says whether a report of a forgotten session would be charged.
+func (t *tx) chargeable(x Session) bool {
+	grant := t.grants[x.Grant]
+	return x.Key != "" && grant != nil && !grant.State.Ended()
+}
+
 func (t *tx) forget(id SessionID) error {
 	x := t.sessions[id]
 	octets := t.gate.counted[id].octets
@@ -346,7 +354,8 @@ func (t *tx) forget(id SessionID) error {
 	return t.emit(SessionClosed{id, octets})
 }
 
-// forgetMost keeps the number of ended sessions that are remembered bounded.
+// forgetMost keeps the number of ended sessions that are remembered bounded:
+// first go those that nothing can be charged for, then the longest silent.
 func (t *tx) forgetMost() error {
 	var ended []SessionID
 	for id, x := range t.sessions {
@@ -358,6 +367,12 @@ func (t *tx) forgetMost() error {
 		return nil
 	}
 	sortBy(ended, func(a, b *SessionID) int {
+		if ca, cb := t.chargeable(t.sessions[*a]), t.chargeable(t.sessions[*b]); ca != cb {
+			if cb {
+				return -1
+			}
+			return 1
+		}
 		return cmp.Or(cmp.Compare(t.gate.counted[*a].heard, t.gate.counted[*b].heard), cmp.Compare(*a, *b))
 	})
 	for _, id := range ended[:len(ended)-maxRemembered] {
