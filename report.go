@@ -165,10 +165,16 @@ func fell(now, before Octets) bool {
 func (t *tx) countReport(id SessionID, r Report) (bool, error) {
 	c := t.gate.counted[id]
 	before := c.octets
-	c.heard = t.now.Mono
-	late := r.Lasted != 0 && r.Lasted < c.lasted
+	// Of counters that only grow, those of a late report are the smaller ones.
+	// Only where they have gone round its time must say so. A NAS that has set
+	// its clock in between says nonsense there, and it must not end the
+	// counting: what is far ahead is not taken over.
+	late := r.Wraps && max(before.Up, before.Down) > 1<<32-1 && r.Lasted != 0 && r.Lasted < c.lasted
 	later := r.Lasted > c.lasted
-	c.lasted = max(c.lasted, r.Lasted)
+	if c.lasted == 0 || r.Lasted <= c.lasted+t.now.Mono-c.heard+time.Hour {
+		c.lasted = max(c.lasted, r.Lasted)
+	}
+	c.heard = t.now.Mono
 	t.gate.counted[id] = c
 	if !r.Counted || late || max(r.Octets.Up, r.Octets.Down) > maxOctets {
 		return false, nil
