@@ -110,11 +110,14 @@ func (t *tx) named(r Report) (Session, bool) {
 		}
 	}
 	// A start under the name of a session that has just ended is the old one's
-	// that comes late, not that of a new login: no NAS reuses a name so soon.
-	if best.ID != 0 && (!best.Over || r.Kind != ReportStart || t.now.Mono-t.gate.counted[best.ID].heard < reuse) {
+	// that comes late, unless the device has logged in since: after a power cut
+	// a NAS uses its names again at once.
+	logins := t.byKey[sessionKey{path: r.NAS, device: r.Device}]
+	if best.ID != 0 && (!best.Over || r.Kind != ReportStart ||
+		len(logins) == 0 && t.now.Mono-t.gate.counted[best.ID].heard < reuse) {
 		return best, true
 	}
-	for _, id := range t.byKey[sessionKey{path: r.NAS, device: r.Device}] {
+	for _, id := range logins {
 		x := t.sessions[id]
 		// What began before the login is another session.
 		age := t.meta.Clock.Calendar - x.Opened
