@@ -52,6 +52,9 @@ func newMemory() *memory {
 func (m *memory) Append(r []Record) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if len(r) > maxBatch {
+		return errors.New("the group is too large")
+	}
 	if m.fail != nil || m.failed {
 		m.failed = true
 		return errors.Join(m.fail, errors.New("append failed"))

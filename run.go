@@ -185,14 +185,19 @@ func (g *Gate) recover() {
 	if err == nil && seq != durable {
 		err = fmt.Errorf("the journal ends at record %d, but %d was acknowledged", seq, durable)
 	}
-	if err == nil && len(g.unsaved) > 0 {
-		err = g.journal.Append(g.unsaved)
+	written := 0
+	// In groups as large as ever: a journal bounds them.
+	for err == nil && len(g.unsaved) > 0 {
+		n := min(len(g.unsaved), maxBatch)
+		if err = g.journal.Append(g.unsaved[:n]); err == nil {
+			g.unsaved, written = g.unsaved[n:], written+n
+		}
 	}
 	if err != nil {
 		g.degraded = fmt.Errorf("%w: %w", ErrNotDurable, err)
 		return
 	}
-	g.log.Info("the journal can be written again: sales are open", "records", len(g.unsaved))
+	g.log.Info("the journal can be written again: sales are open", "records", written)
 	g.unsaved, g.degraded = nil, nil
 }
 
