@@ -123,8 +123,8 @@ func signal(c chan struct{}) {
 
 // Dispatch takes an errand over. It never blocks. Of two errands for one
 // session that wait, the newer is carried, but a stop stays a stop. When too
-// many wait, changes are dropped before stops: the next report brings them
-// again.
+// many wait, changes are dropped before stops, and stops of the NAS that has
+// most of them: the next report brings them again.
 func (c *Client) Dispatch(e zonegate.Errand) {
 	k := key{e.Session.Path, e.Session.Key}
 	if k.key == "" || k.path == "" {
@@ -148,7 +148,7 @@ func (c *Client) Dispatch(e zonegate.Errand) {
 			return
 		}
 	} else {
-		if len(c.waiting) >= maxWaiting && !(e.Stop && c.dropChange()) {
+		if len(c.waiting) >= maxWaiting && !(e.Stop && (c.dropChange() || c.dropOfMost(k.path))) {
 			if x.exchange == nil && x.state == "" {
 				delete(c.known, k)
 			}
@@ -171,6 +171,28 @@ func (c *Client) dropChange() bool {
 	for _, k := range c.waiting {
 		if x := c.known[k]; !x.errand.Stop {
 			c.drop(k, x)
+			return true
+		}
+	}
+	return false
+}
+
+// dropOfMost makes room for an errand of a NAS at the cost of the one that has
+// the most waiting, if that is another.
+func (c *Client) dropOfMost(path string) bool {
+	count := map[string]int{}
+	most := path
+	for _, k := range c.waiting {
+		if count[k.path]++; count[k.path] > count[most] {
+			most = k.path
+		}
+	}
+	if most == path {
+		return false
+	}
+	for _, k := range c.waiting {
+		if k.path == most {
+			c.drop(k, c.known[k])
 			return true
 		}
 	}
