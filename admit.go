@@ -24,14 +24,14 @@ func (g *Gate) Admit(ctx context.Context, l Login) (Admission, error) {
 		return a, nil
 	}
 	if l.Code != "" {
-		delay, err := g.guesses.admit(l.Device, g.clock.Now().Mono)
-		if err != nil {
+		now := g.clock.Now().Mono
+		if _, err := g.guesses.admit(l.Device, now); err != nil {
 			return Admission{}, err
 		}
 		defer g.guesses.checked(l.Device)
 		// A NAS does not wait as long as strangers have to while somebody
-		// tries codes, so they are sent away.
-		if delay > 0 && g.guesses.flooded() && !g.isCustomer(l.Device) {
+		// tries codes, so they are sent away: there, not at every other NAS.
+		if g.floods.over(l.NAS, now) && !g.isCustomer(l.Device) {
 			return Admission{}, &RetryError{ErrTooManyCodes, g.guesses.MaxDelay}
 		}
 	}
@@ -41,7 +41,9 @@ func (g *Gate) Admit(ctx context.Context, l Login) (Admission, error) {
 		return err
 	})
 	if isGuess(err) {
-		g.guesses.wrong(l.Device, g.clock.Now().Mono)
+		now := g.clock.Now().Mono
+		g.guesses.wrong(l.Device, now)
+		g.floods.wrong(l.NAS, now)
 	}
 	return a, err
 }

@@ -70,6 +70,7 @@ type Gate struct {
 	guesses  *guessLimiter[MAC]
 	tickets  *guessLimiter[VoucherKey]
 	switches switchLimiter
+	floods   floodGauge
 
 	requests chan *request
 	stopped  chan struct{}
@@ -136,6 +137,7 @@ func NewGate(state *State, j Journal, a Archive, e Enforcer, c Clock, o Options)
 		guesses:  newGuessLimiter[MAC](o.Guessing),
 		tickets:  newGuessLimiter[VoucherKey](Guessing{PerDevice: wrongPasswords}),
 		switches: switchLimiter{owed: map[MAC]time.Duration{}},
+		floods:   floodGauge{rate: o.Guessing.ZoneRate, until: map[string]time.Duration{}},
 		requests: make(chan *request, 256),
 		stopped:  make(chan struct{}),
 		state:    state, bootBefore: state.meta.Clock.Last.Boot,

@@ -1,6 +1,7 @@
 package zonegate
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -102,13 +103,6 @@ func (l *guessLimiter[K]) admit(d K, now time.Duration) (time.Duration, error) {
 	return min(most, time.Duration(over*float64(most))), nil
 }
 
-// flooded says that far more wrong codes come than people type by mistake.
-func (l *guessLimiter[K]) flooded() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.level >= 1.5*float64(l.ZoneRate)
-}
-
 // checked ends an admission.
 func (l *guessLimiter[K]) checked(d K) {
 	l.mu.Lock()
@@ -149,6 +143,40 @@ func (l *guessLimiter[K]) drain(now time.Duration) {
 		l.level = max(0, l.level-float64(l.ZoneRate)*(now-l.last).Minutes())
 	}
 	l.last = now
+}
+
+// A floodGauge counts the wrong codes of each NAS: there a device is only what
+// it says it is, so far more of them than people type by mistake are one's who
+// changes his address with each.
+type floodGauge struct {
+	// rate is how many a minute are usual; zero means 60.
+	rate int
+	mu   sync.Mutex
+	// until is when a NAS's bucket of wrong codes will be empty.
+	until map[string]time.Duration
+}
+
+func (f *floodGauge) each() time.Duration { return time.Minute / time.Duration(cmp.Or(f.rate, 60)) }
+
+// over says that a NAS's bucket holds half as much again as comes in a minute.
+func (f *floodGauge) over(nas string, now time.Duration) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.until[nas]-now >= time.Minute*3/2
+}
+
+// wrong counts a wrong code. A bucket never holds more than two minutes'.
+func (f *floodGauge) wrong(nas string, now time.Duration) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(f.until) >= maxGuessers {
+		for k, until := range f.until {
+			if until <= now {
+				delete(f.until, k)
+			}
+		}
+	}
+	f.until[nas] = min(max(f.until[nas], now)+f.each(), now+2*time.Minute)
 }
 
 // ErrTooOften is returned, inside a RetryError, to a device that goes on- and
