@@ -64,6 +64,9 @@ type Gate struct {
 	archive  Archive
 	enforcer Enforcer
 	remote   Dispatcher
+	// steady are the NASes whose sessions went on after they had said that
+	// they began anew. Only Run uses it.
+	steady   map[string]struct{}
 	clock    Clock
 	opts     Options
 	log      *slog.Logger
@@ -110,6 +113,8 @@ type counter struct {
 	// heard is when a NAS last spoke of the session, and lasted how long the
 	// session had lasted then; zero when that is not known.
 	heard, lasted time.Duration
+	// restarted says that the session ended because its NAS began anew.
+	restarted bool
 	// login is what a NAS let the device in with.
 	login knownLogin
 }
@@ -138,6 +143,7 @@ func NewGate(state *State, j Journal, a Archive, e Enforcer, c Clock, o Options)
 		tickets:  newGuessLimiter[VoucherKey](Guessing{PerDevice: wrongPasswords}),
 		switches: switchLimiter{owed: map[MAC]time.Duration{}},
 		floods:   floodGauge{rate: o.Guessing.ZoneRate, until: map[string]time.Duration{}},
+		steady:   map[string]struct{}{},
 		requests: make(chan *request, 256),
 		stopped:  make(chan struct{}),
 		state:    state, bootBefore: state.meta.Clock.Last.Boot,

@@ -21,9 +21,18 @@ func (g *Gate) Report(ctx context.Context, r Report) error {
 }
 
 // Restarted ends all sessions of a NAS that began before it restarted.
+//
+// Such a packet has nothing in it that is new each time: whoever has recorded
+// one can send it again, and would stop the time of every customer until the
+// next report. It is also said by one of several NASes behind one address. So
+// a NAS whose sessions went on all the same is not believed any more: what it
+// does lose ends when nothing is heard of it.
 func (g *Gate) Restarted(ctx context.Context, nas string, ago time.Duration) error {
 	q := newRequest(true, func(t *tx) error {
 		var ended []SessionID
+		if _, lies := t.gate.steady[nas]; lies {
+			return nil
+		}
 		for id, x := range t.sessions {
 			if x.Path == nas && !x.Over && x.Opened <= t.meta.Clock.Calendar-ago {
 				ended = append(ended, id)
@@ -33,6 +42,10 @@ func (g *Gate) Restarted(ctx context.Context, nas string, ago time.Duration) err
 		for _, id := range ended {
 			if err := t.over(id); err != nil {
 				return err
+			}
+			if c, ok := t.gate.counted[id]; ok {
+				c.restarted = true
+				t.gate.counted[id] = c
 			}
 		}
 		return nil
@@ -81,6 +94,10 @@ func (t *tx) report(r Report) error {
 		}
 		if r.Kind == ReportStop || !grew {
 			return nil
+		}
+		const rounding = 5 * time.Second
+		if c.restarted && c.lasted != 0 && r.Lasted+r.Ago+rounding >= c.lasted+t.now.Mono-c.heard {
+			t.gate.steady[x.Path] = struct{}{}
 		}
 		return t.resume(x)
 	case r.Kind == ReportStop:
@@ -230,6 +247,9 @@ func (t *tx) resume(x Session) error {
 	if err := t.emit(SessionResumed{x.ID}); err != nil {
 		return err
 	}
+	c := t.gate.counted[x.ID]
+	c.restarted = false
+	t.gate.counted[x.ID] = c
 	t.touch(x.Grant)
 	return nil
 }
