@@ -203,9 +203,8 @@ func TestRequireMessageAuthenticator(t *testing.T) {
 				cl.answerTo(b)
 			} else {
 				cl.flushed()
-				if n := v.count("unsigned"); n != before+1 {
-					t.Errorf("%s, step %d: answered", name, step)
-				}
+				t.Logf("%s, step %d", name, step)
+				v.want("unsigned", before+1)
 			}
 		}
 		// Accounting is authentic without.
