@@ -60,14 +60,13 @@ type knownLogin struct{ code, token string }
 // changes, so nothing is decided. It says no wherever that is not plain, and
 // then [Gate.Admit] decides. It never waits.
 func (g *Gate) Readmit(l Login) (Admission, bool) {
-	now := g.clock.Now()
 	// While something is being written down it is quicker to wait for the next
 	// decision than for this one and then perhaps for the next too.
 	if !g.mu.TryRLock() {
 		return Admission{}, false
 	}
 	defer g.mu.RUnlock()
-	s := g.state
+	s, now := g.state, g.seen
 	for _, id := range s.byDevice[l.Device] {
 		grant := s.grants[id]
 		if grant.State != Active || !grant.Running || l.Grant != 0 && l.Grant != id {

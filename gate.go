@@ -84,6 +84,8 @@ type Gate struct {
 	// readers never see what a power cut could take back.
 	mu    sync.RWMutex
 	state *State
+	// seen is when the last decision was taken; Run takes one each second.
+	seen Instant
 	// counted is the latest usage report per session, charged to the grant in
 	// the state only at a checkpoint.
 	counted map[SessionID]counter
@@ -254,6 +256,7 @@ func newRequest(derived bool, d decision) *request {
 func (g *Gate) take(ctx context.Context, batch []*request) {
 	g.mu.Lock()
 	now := g.clock.Now()
+	g.seen = now
 	t := &tx{State: g.state, gate: g, touched: map[GrantID]struct{}{}, stops: map[SessionID]struct{}{}, told: map[SessionID]struct{}{}}
 	before := g.state.mark()
 	records, answers := g.decide(t, batch, now)
