@@ -203,8 +203,10 @@ func (r *Router) tick() {
 				r.forgetCookies(h.mac)
 			case h.gone >= 0 && a.keepalive > 0 && now >= h.gone+a.keepalive:
 				r.logoutAt(a, h.gone+a.keepalive, "keepalive timeout")
+				r.removeHost(h) // [HOT] out of reach for that long: removed from the HotSpot
 			case a.idle > 0 && now >= h.lastData+a.idle:
 				r.logoutAt(a, h.lastData+a.idle, "idle timeout")
+				r.removeHost(h) // [HOT] logged out and dropped from the host list
 			}
 		} else if idle, ok := parsePeriod(h.row.v["idle-timeout"]); ok && idle > 0 && now >= h.lastData+idle {
 			r.removeHost(h) // [TF] idle-timeout of the server: a silent stranger is dropped
@@ -386,7 +388,10 @@ func (r *Router) begin(a *active, profile *row, by string) {
 	h.active = a
 	h.lastData = a.started
 	h.row.v["authorized"] = "true"
-	r.ends[a.row] = func() { r.logout(a, "admin reset") }
+	r.ends[a.row] = func() { // [HOT] an admin reset deletes the MAC cookie
+		r.logout(a, "admin reset")
+		r.forgetCookies(h.mac)
+	}
 	r.insert(r.menus["/ip/hotspot/active"], a.row, nil)
 	r.changed(r.menus["/ip/hotspot/host"], h.row)
 	r.addQueue(a, profile)

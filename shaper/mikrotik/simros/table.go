@@ -245,7 +245,7 @@ func (r *Router) add(m *menu, attrs []Pair, before *row) (*row, *Trap) {
 		case ok:
 			it.v[p.name] = given
 		case p.required:
-			return nil, failure("missing value of argument %s", p.name) // assumed
+			return nil, trapf(0, "missing value(s) of argument(s) %s", p.name) // [FIELD]; the category is assumed
 		case p.def != "":
 			it.v[p.name] = r.stored(p, p.def)
 		}
@@ -317,7 +317,7 @@ func (r *Router) set(m *menu, items []*row, attrs []Pair) *Trap {
 	}
 	for _, it := range items {
 		if it.dynamic && !m.single {
-			return failure("can not change dynamic item") // assumed wording
+			return failure("can not change dynamic") // [FIELD]
 		}
 		next := &row{id: it.id, v: maps.Clone(it.v)}
 		maps.Copy(next.v, v)
