@@ -55,6 +55,7 @@ var arrows = []row{
 	{"web", nil, []string{"github.com/a-h/templ"}},
 
 	{"shaper", []string{"."}, nil},
+	{"shaper/conformance", []string{"."}, nil},
 	{"shaper/kernel/...", []string{".", "shaper", "shaper/kernel/..."}, []string{
 		"github.com/vishvananda/netlink", "github.com/vishvananda/netns", "github.com/mdlayher/netlink"}},
 	{"shaper/mikrotik/...", []string{".", "shaper"}, []string{"github.com/go-routeros/routeros/v3"}},
@@ -201,7 +202,8 @@ func checkRouterLinks(linked []string) (problems []string) {
 		switch {
 		case matches("hub/...", path):
 			problems = append(problems, fmt.Sprintf("the router's program links %s: keys that can pay money out must never reach a router", path))
-		case matches("internal/lab/...", path), path == "internal/disk/faultdisk", l == "testing":
+		case matches("internal/lab/...", path), path == "internal/disk/faultdisk", l == "testing",
+			path == "shaper/conformance", path == "shaper/mikrotik/simros":
 			problems = append(problems, fmt.Sprintf("the router's program links %s: that is for tests and the lab", l))
 		}
 	}

@@ -201,10 +201,7 @@ func (c *checkup) holds(r row, side string) bool {
 // ipv6 makes sure that IPv6 does not go around the hotspot, which knows only
 // IPv4.
 func (c *checkup) ipv6() {
-	settings, ok := c.print("/ipv6/settings", "disable-ipv6,forward")
-	if !ok {
-		return // version 6 without the package
-	}
+	settings, _ := c.print("/ipv6/settings", "disable-ipv6,forward")
 	for _, s := range settings {
 		if s.is("disable-ipv6") || s["forward"] == "false" || s["forward"] == "no" {
 			return
@@ -212,7 +209,7 @@ func (c *checkup) ipv6() {
 	}
 	rules, ok := c.print("/ipv6/firewall/filter", "chain,action,in-interface,in-interface-list,src-address,dst-address,src-address-list,dst-address-list,protocol,connection-state,disabled")
 	if !ok {
-		return
+		return // version 6 without the package
 	}
 	for _, f := range rules {
 		if f["chain"] != "forward" || f.is("disabled") || !c.holds(f, "in-interface") {

@@ -24,15 +24,16 @@ func userName(id zonegate.GrantID) string {
 func (r *Router) Apply(ctx context.Context, want []zonegate.Order) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	lost, err := r.relook(ctx)
-	if err != nil {
+	if err := r.look(ctx); err != nil {
 		return err
 	}
+	r.hostsRead = true
+	defer func() { r.hostsRead = false }()
+	errs := []error{r.settleLost(ctx)}
 	wanted := map[zonegate.SessionID]bool{}
 	for _, o := range want {
 		wanted[o.Session] = true
 	}
-	errs := []error{r.lose(ctx, lost)}
 	var stop []zonegate.SessionID
 	for id := range r.sessions {
 		if !wanted[id] {
@@ -66,6 +67,7 @@ func (r *Router) Usage(ctx context.Context) ([]zonegate.Usage, error) {
 	}
 	list := make([]zonegate.Usage, 0, len(r.sessions))
 	for _, x := range r.sessions {
+		x.known = x.octets
 		list = append(list, x.usage())
 	}
 	// What ended and the accountant has not heard of yet.
@@ -87,11 +89,10 @@ func (r *Router) count(ctx context.Context) error {
 	if before != r.router.epoch {
 		return nil // read just now
 	}
-	lost, err := r.refresh(ctx)
-	if err != nil {
+	if err := r.refresh(ctx); err != nil {
 		return err
 	}
-	return r.lose(ctx, lost)
+	return r.settleLost(ctx)
 }
 
 // change is Change on a router that was read.
@@ -144,11 +145,10 @@ func (r *Router) stop(ctx context.Context, ids []zonegate.SessionID, touched map
 	}
 	if online {
 		// Their last counters, and the ids of those that were just let in.
-		lost, err := r.refresh(ctx)
-		if err != nil {
+		if err := r.refresh(ctx); err != nil {
 			return err
 		}
-		errs = append(errs, r.lose(ctx, lost))
+		errs = append(errs, r.settleLost(ctx))
 	}
 	var stopped, out []*session
 	for _, id := range ids {
@@ -182,7 +182,7 @@ func (r *Router) logout(ctx context.Context, x *session) error {
 		return nil
 	}
 	if x.activeID == "" {
-		if _, err := r.refresh(ctx); err != nil {
+		if err := r.refresh(ctx); err != nil {
 			return err
 		}
 		if !x.online {
@@ -210,7 +210,39 @@ func (r *Router) end(x *session) {
 		}
 	}
 	g.gone = plus(g.gone, x.octets)
+	if g.allowance != zonegate.NoCap {
+		// It was worked out with what this session used; the next order's is not.
+		g.allowance = shaper.Left(g.allowance, x.octets.Total())
+	}
+	if r.accountant != nil {
+		g.departed = append(g.departed, x)
+	}
 	r.reports.add(x.usage(), true)
+}
+
+// told notes what the accountant is about to be told.
+func (r *Router) told(list []zonegate.Usage) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	final := map[zonegate.SessionID]bool{}
+	for _, u := range list {
+		if x := r.sessions[u.Session]; x != nil {
+			x.known = higher(x.known, u.Octets)
+		}
+		final[u.Session] = u.Final
+	}
+	for id, g := range r.grants {
+		kept := g.departed[:0]
+		for _, x := range g.departed {
+			if !final[x.id] {
+				kept = append(kept, x)
+			}
+		}
+		g.departed = kept
+		if len(kept)+len(g.sessions) == 0 && g.userID == "" && g.queue.id == "" {
+			delete(r.grants, id)
+		}
+	}
 }
 
 // take puts an order into the books.
@@ -253,39 +285,76 @@ func (r *Router) take(ctx context.Context, o zonegate.Order, touched map[*grant]
 	}
 	r.devices[x.device] = x
 	g.rate, g.devices, g.until, g.allowance, g.ordered = o.Rate, max(o.Devices, 1), o.Until, o.Allowance, true
+	for _, d := range g.departed {
+		// Delivered, but not in the order.
+		g.allowance = shaper.Left(g.allowance, minus(d.octets, d.known).Total())
+	}
 	if shaper.Left(g.allowance, g.used()) >= shaper.StopBelow {
 		g.spent = false
 	}
 	return g, nil
 }
 
-// lose deals with sessions that the router has ended: for their cap, for their
-// time, because the device left, because somebody logged them out or because
-// the router was started again. One whose cap is used up is spent. Any other
-// goes on, with what it has used, as soon as its device is let in again, which
-// the task does.
-func (r *Router) lose(ctx context.Context, lost []*session) error {
-	if len(lost) == 0 {
+// settleLost deals with sessions that the router has ended: for their cap, for
+// their time, because the device left, because somebody logged them out or
+// because the router was started again. One whose cap is used up is spent. Any
+// other goes on, with what it has used, as soon as its device is let in again,
+// which the task does.
+func (r *Router) settleLost(ctx context.Context) error {
+	var lost []*session
+	for _, x := range r.lost {
+		if !x.online && r.sessions[x.id] == x {
+			lost = append(lost, x)
+		}
+	}
+	if r.lost = lost; len(lost) == 0 {
 		return nil
 	}
 	if err := r.catchUp(ctx, lost); err != nil {
-		for _, x := range lost {
-			x.online = true // dealt with next time
-		}
-		return err
+		return err // dealt with next time
 	}
+	r.lost = nil
+	var errs []error
 	for _, x := range lost {
 		g := x.grant
-		x.online, x.activeID = false, ""
+		g.stale = true
 		if g.ordered && !g.spent && shaper.Left(g.allowance, g.used()) < zonegate.SpentBelow {
-			r.spend(g)
+			errs = append(errs, r.endGrant(ctx, g))
 		}
 	}
 	select {
 	case r.wake <- struct{}{}:
 	default:
 	}
+	return errors.Join(errs...)
+}
+
+// endGrant stops all sessions of a grant of which nothing is left.
+func (r *Router) endGrant(ctx context.Context, g *grant) error {
+	if err := r.logoutAll(ctx, g); err != nil {
+		return err
+	}
+	g.spent = true
+	for _, x := range g.sessions {
+		r.reports.add(x.usage(), false)
+	}
 	return nil
+}
+
+// logoutAll takes all of a grant's sessions off the router and brings their
+// counters up to date.
+func (r *Router) logoutAll(ctx context.Context, g *grant) error {
+	var out []*session
+	for _, x := range g.sessions {
+		if !x.online {
+			continue
+		}
+		if err := r.logout(ctx, x); err != nil {
+			return err
+		}
+		out = append(out, x)
+	}
+	return r.catchUp(ctx, out)
 }
 
 // catchUp adds to sessions that were just online what passed after the last
@@ -309,7 +378,6 @@ func (r *Router) catchUp(ctx context.Context, out []*session) error {
 	for _, x := range out {
 		if u, ok := users[x.grant.userID]; ok {
 			x.octets = x.grant.lastOctets(x, u.octets())
-			x.grant.uptime = u.duration("uptime")
 		}
 		x.base = x.octets
 	}
@@ -334,14 +402,6 @@ func (g *grant) lastOctets(x *session, total zonegate.Octets) zonegate.Octets {
 		return ended
 	}
 	return x.octets
-}
-
-// spend marks a grant as used up.
-func (r *Router) spend(g *grant) {
-	g.spent = true
-	for _, x := range g.sessions {
-		r.reports.add(x.usage(), false)
-	}
 }
 
 // tidy removes what is ours and belongs to nothing.

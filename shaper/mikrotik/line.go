@@ -226,10 +226,16 @@ func (l *line) dial(ctx context.Context) error {
 		secure := tls.Client(conn, tlsConfig(l.conf.Fingerprint))
 		if err := secure.HandshakeContext(ctx); err != nil {
 			conn.Close()
-			if errors.Is(err, ErrCertificate) {
+			var op *net.OpError
+			var record tls.RecordHeaderError
+			switch {
+			case errors.Is(err, ErrCertificate):
 				return err
+			case errors.As(err, &op) && op.Op == "remote error", errors.As(err, &record):
+				// An alert: it has no certificate and so no cipher of Go's.
+				return fmt.Errorf("%w (%w)", ErrNoCertificate, err)
 			}
-			return fmt.Errorf("%w (%w)", ErrNoCertificate, err)
+			return fmt.Errorf("starting TLS with %s (is that the port of api-ssl?): %w", l.conf.address(), err)
 		}
 		conn = secure
 	}

@@ -39,8 +39,8 @@ const (
 	menuTree    = "/queue/tree"
 	menuMangle  = "/ip/firewall/mangle"
 
-	userProps   = ".id,name,profile,comment,disabled,limit-bytes-total,limit-uptime,uptime,bytes-in,bytes-out"
-	activeProps = ".id,user,address,mac-address,uptime,session-time-left,bytes-in,bytes-out"
+	userProps   = ".id,name,profile,comment,disabled,limit-bytes-total,limit-uptime,bytes-in,bytes-out"
+	activeProps = ".id,user,address,mac-address,session-time-left,bytes-in,bytes-out"
 	queueProps  = ".id,name,comment,target,parent,max-limit,limit-at,disabled"
 )
 
@@ -158,7 +158,7 @@ func (r *Router) takeUsers(list []row) {
 			continue
 		}
 		g.userID, g.name, g.profile, g.comment = u.id(), u["name"], u["profile"], u["comment"]
-		g.limit, g.uptime = u.number("limit-bytes-total"), u.duration("uptime")
+		g.limit = u.number("limit-bytes-total")
 		if u.duration("limit-uptime") == 0 {
 			g.told = 0
 		} else if !g.ordered {
@@ -191,9 +191,9 @@ func (r *Router) nameless(u row) (m mark, ok bool) {
 	return m, false
 }
 
-// takeActive matches the entries of /ip/hotspot/active with the sessions and
-// returns those that were online and are not any more.
-func (r *Router) takeActive(list []row) (lost []*session) {
+// takeActive matches the entries of /ip/hotspot/active with the sessions, and
+// notes those that were online and are not any more.
+func (r *Router) takeActive(list []row) {
 	before := map[*session]bool{}
 	for _, x := range r.sessions {
 		before[x] = x.online
@@ -230,11 +230,10 @@ func (r *Router) takeActive(list []row) (lost []*session) {
 	}
 	for x, was := range before {
 		if was {
-			lost = append(lost, x)
+			r.lost = append(r.lost, x)
 		}
 	}
-	sortSessions(lost)
-	return lost
+	sortSessions(r.lost)
 }
 
 // mayBe says whether an active entry's user is this grant's: the entry keeps
@@ -321,39 +320,18 @@ func (r *Router) fresh(ctx context.Context) error {
 	if epoch == r.router.epoch {
 		return nil
 	}
-	lost, err := r.relook(ctx)
-	if err != nil {
+	if err := r.look(ctx); err != nil {
 		return err
 	}
-	return r.lose(ctx, lost)
-}
-
-// relook reads everything again and returns the sessions that were online when
-// they were last seen.
-func (r *Router) relook(ctx context.Context) (lost []*session, err error) {
-	var online []*session
-	for _, x := range r.sessions {
-		if x.online {
-			online = append(online, x)
-		}
-	}
-	if err := r.look(ctx); err != nil {
-		return nil, err
-	}
-	for _, x := range online {
-		if !x.online && r.sessions[x.id] == x {
-			lost = append(lost, x)
-		}
-	}
-	sortSessions(lost)
-	return lost, nil
+	return r.settleLost(ctx)
 }
 
 // refresh reads who is online, in one command.
-func (r *Router) refresh(ctx context.Context) (lost []*session, err error) {
+func (r *Router) refresh(ctx context.Context) error {
 	list, err := r.line.print(ctx, menuActive, activeProps)
 	if err != nil {
-		return nil, fmt.Errorf("reading who is online: %w", err)
+		return fmt.Errorf("reading who is online: %w", err)
 	}
-	return r.takeActive(list), nil
+	r.takeActive(list)
+	return nil
 }

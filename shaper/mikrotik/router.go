@@ -103,6 +103,11 @@ type Router struct {
 	router   view
 	scale    scales
 	scaled   time.Time
+	// lost are sessions that the router has ended, not dealt with yet.
+	lost []*session
+	// hostsRead says that hosts are all there are, so that asking for one is
+	// of no use.
+	hostsRead bool
 
 	// hosts has its own lock: the portal asks while sessions are set up.
 	hostsMu sync.Mutex
@@ -127,8 +132,7 @@ type grant struct {
 
 	// What the router has.
 	userID, name, profile, comment string
-	limit                          uint64 // limit-bytes-total
-	uptime                         time.Duration
+	limit                          uint64        // limit-bytes-total
 	told                           time.Duration // until, as limit-uptime stands for it; -1 is not known
 	password                       string
 	queue                          queue
@@ -139,7 +143,12 @@ type grant struct {
 	// gone, plus what the sessions have used, less before.
 	gone, before zonegate.Octets
 	sessions     []*session
-	spent        bool
+	// departed are sessions that ended, while the accountant does not know
+	// their last counters: orders are worked out without them.
+	departed []*session
+	spent    bool
+	// stale says that a session of it was lost, so its queue may be wrong.
+	stale bool
 }
 
 // A queue is a grant's simple queue.
@@ -182,7 +191,8 @@ type session struct {
 	// octets is cumulative; base is what of it the entry's counters lack.
 	octets, base zonegate.Octets
 	moved        time.Time
-	reported     zonegate.Octets
+	// reported was last queued for the accountant, and known is what it has.
+	reported, known zonegate.Octets
 }
 
 func (x *session) usage() zonegate.Usage {

@@ -16,6 +16,9 @@ import (
 // the one that was ordered: it counts whole seconds.
 const timeSlack = 5 * time.Second
 
+// longestTime bounds a limit: a hundred times it is still a Duration.
+const longestTime = 2 * 365 * 24 * time.Hour
+
 // settle brings the router to what is wanted of a grant, and does nothing if
 // it is there.
 func (r *Router) settle(ctx context.Context, g *grant) error {
@@ -29,35 +32,29 @@ func (r *Router) settle(ctx context.Context, g *grant) error {
 	if err != nil {
 		return err
 	}
-	limit := g.byteLimit()
-	var waiting []*session
-	for _, x := range g.sessions {
-		if x.online || g.spent || x.device == (zonegate.MAC{}) || r.timeOver(g) {
-			continue
-		}
-		if x.at, err = r.find(ctx, x.device); err != nil {
-			return err
-		}
-		if x.at.address.IsValid() {
-			waiting = append(waiting, x)
-		}
+	waiting, err := r.waiting(ctx, g)
+	if err != nil {
+		return err
 	}
-	changed := g.profile != profile || g.limit != limit || !r.toldTime(g)
 	switch {
-	case g.userID == "" || changed:
+	case g.userID == "" || g.profile != profile || g.limit != g.byteLimit() || !r.toldTime(g):
 		// The router reads limits and profile at a login only.
-		if waiting, err = r.logoutAll(ctx, g, waiting); err == nil {
-			err = r.renew(ctx, g, profile)
+		if g.online() > 0 {
+			if waiting, err = r.takeOff(ctx, g); err != nil {
+				return err
+			}
 		}
+		err = r.renew(ctx, g, profile)
 	case len(waiting) > 0 && g.online() == 0 && (g.used() > 0 || g.password == ""):
 		// Let in again. After a reboot its counters may be anything.
 		err = r.renew(ctx, g, profile)
 	case len(waiting) > 0 && g.password == "" || g.comment != g.mark().String():
-		err = r.setUser(ctx, g, profile)
+		err = r.setUser(ctx, g)
 	}
 	if err != nil {
 		return err
 	}
+	g.stale = false
 	for len(g.duplicates) > 0 {
 		if err := r.line.remove(ctx, menuUser, g.duplicates[0]); err != nil {
 			return fmt.Errorf("removing a second user of grant %d: %w", g.id, err)
@@ -75,6 +72,43 @@ func (r *Router) settle(ctx context.Context, g *grant) error {
 	return errors.Join(errs...)
 }
 
+// waiting lists the sessions of a grant that may pass, do not, and whose
+// devices are there.
+func (r *Router) waiting(ctx context.Context, g *grant) (list []*session, err error) {
+	for _, x := range g.sessions {
+		if x.online || g.spent || x.device == (zonegate.MAC{}) || r.timeOver(g) {
+			continue
+		}
+		if x.at, err = r.find(ctx, x.device); err != nil {
+			return nil, err
+		}
+		if x.at.address.IsValid() {
+			list = append(list, x)
+		}
+	}
+	return list, nil
+}
+
+// takeOff takes a grant's sessions off the router, so that they can be let in
+// under new limits, and returns those that wait then.
+func (r *Router) takeOff(ctx context.Context, g *grant) ([]*session, error) {
+	if err := r.refresh(ctx); err != nil {
+		return nil, err
+	}
+	if err := r.settleLost(ctx); err != nil {
+		return nil, err
+	}
+	if err := r.logoutAll(ctx, g); err != nil {
+		return nil, err
+	}
+	if !g.spent && shaper.Left(g.allowance, g.used()) < shaper.StopBelow {
+		if err := r.endGrant(ctx, g); err != nil {
+			return nil, err
+		}
+	}
+	return r.waiting(ctx, g)
+}
+
 // drop removes what a grant without sessions has left.
 func (r *Router) drop(ctx context.Context, g *grant) error {
 	if err := r.dropQueue(ctx, g); err != nil {
@@ -88,7 +122,10 @@ func (r *Router) drop(ctx context.Context, g *grant) error {
 			return fmt.Errorf("removing the user of grant %d: %w", g.id, err)
 		}
 	}
-	delete(r.grants, g.id)
+	g.userID, g.duplicates, g.limit, g.profile, g.gone, g.before = "", nil, 0, "", zonegate.Octets{}, zonegate.Octets{}
+	if len(g.departed) == 0 {
+		delete(r.grants, g.id)
+	}
 	return nil
 }
 
@@ -121,7 +158,7 @@ func (r *Router) toldTime(g *grant) bool {
 		if g.until == 0 {
 			return x.timeLeft < 0
 		}
-		if x.timeLeft < left-timeSlack || g.devices == 1 && x.timeLeft > left+timeSlack {
+		if x.timeLeft < min(left, longestTime)-timeSlack || g.devices == 1 && x.timeLeft > left+timeSlack {
 			return false
 		}
 		g.told = g.until
@@ -129,15 +166,15 @@ func (r *Router) toldTime(g *grant) bool {
 	return g.told >= 0
 }
 
-// timeLimit is limit-uptime: what the user's uptime may reach. The uptimes of
+// timeLimit is limit-uptime: what a new user's uptime may reach. The uptimes of
 // several devices may add up, so each gets the whole time: the router alone
 // ends them late rather than early.
 func (r *Router) timeLimit(g *grant) string {
 	if g.until == 0 {
 		return formatDuration(0)
 	}
-	left := max(g.until-r.clock.Now().Mono, time.Second)
-	return formatDuration(g.uptime + left*time.Duration(g.devices))
+	left := min(max(g.until-r.clock.Now().Mono, time.Second), longestTime)
+	return formatDuration(left * time.Duration(g.devices))
 }
 
 func (g *grant) mark() mark {
@@ -159,7 +196,7 @@ func (r *Router) renew(ctx context.Context, g *grant, profile string) error {
 		}
 		g.userID = ""
 	}
-	g.gone, g.before, g.uptime = zonegate.Octets{}, g.octets(), 0
+	g.gone, g.before = zonegate.Octets{}, g.octets()
 	for _, x := range g.sessions {
 		x.base = x.octets
 	}
@@ -191,7 +228,7 @@ func (r *Router) renew(ctx context.Context, g *grant, profile string) error {
 
 // setUser gives the user a new comment and password, under which others may
 // be online.
-func (r *Router) setUser(ctx context.Context, g *grant, profile string) error {
+func (r *Router) setUser(ctx context.Context, g *grant) error {
 	comment := g.mark().String()
 	g.password = rand.Text()
 	err := r.line.set(ctx, menuUser, g.userID, "=password="+g.password, "=disabled=no", "=comment="+comment)
@@ -206,48 +243,9 @@ func (r *Router) setUser(ctx context.Context, g *grant, profile string) error {
 	return nil
 }
 
-// logoutAll takes all of a grant's sessions off the router, so that they can
-// be let in under new limits, and brings its counters up to date. It returns
-// them with those that wait already.
-func (r *Router) logoutAll(ctx context.Context, g *grant, waiting []*session) ([]*session, error) {
-	if g.online() == 0 {
-		return waiting, nil
-	}
-	lost, err := r.refresh(ctx)
-	if err != nil {
-		return nil, err
-	}
-	out := append([]*session(nil), waiting...)
-	var ended []*session
-	for _, x := range lost {
-		if x.grant == g {
-			ended = append(ended, x)
-		} else {
-			x.online = true // for the next look
-		}
-	}
-	for _, x := range g.sessions {
-		if !x.online {
-			continue
-		}
-		if err := r.logout(ctx, x); err != nil {
-			return nil, err
-		}
-		ended = append(ended, x)
-	}
-	if err := r.catchUp(ctx, ended); err != nil {
-		return nil, err
-	}
-	if shaper.Left(g.allowance, g.used()) < shaper.StopBelow {
-		r.spend(g)
-		return nil, nil
-	}
-	return append(out, ended...), nil
-}
-
 // find returns where a device is; nowhere is no error.
 func (r *Router) find(ctx context.Context, mac zonegate.MAC) (host, error) {
-	if at, ok := r.where(mac); ok {
+	if at, ok := r.where(mac); ok || r.hostsRead {
 		return at, nil
 	}
 	if err := r.readHosts(ctx, "?mac-address="+formatMAC(mac)); err != nil {
@@ -272,6 +270,9 @@ func (r *Router) login(ctx context.Context, x *session) error {
 	case says(err, "unknown host"), says(err, "wrong mac"):
 		// It is not where it was.
 		r.forget(x.device)
+		if err := r.readHosts(ctx, "?mac-address="+formatMAC(x.device)); err != nil {
+			return err
+		}
 		if x.at, err = r.find(ctx, x.device); err != nil {
 			return err
 		}
@@ -284,7 +285,7 @@ func (r *Router) login(ctx context.Context, x *session) error {
 		err = r.tryLogin(ctx, x)
 	case says(err, "no more sessions"), says(err, "already"):
 		// Entries that we do not know of are in the way.
-		if _, err = r.refresh(ctx); err != nil {
+		if err := r.refresh(ctx); err != nil {
 			return err
 		}
 		for _, id := range r.router.strays {

@@ -16,8 +16,9 @@ import (
 )
 
 const (
-	// soonest is the shortest time between two looks at the counters.
-	soonest = time.Second
+	// soonest is the shortest time between two looks at the counters, near the
+	// end of a cap that several devices share.
+	soonest = 250 * time.Millisecond
 	// activeFor is how long a grant counts as active after it last moved.
 	activeFor = 2 * time.Minute
 	// scaleEvery is the shortest time between two rounds of scaling, and
@@ -25,6 +26,10 @@ const (
 	scaleEvery   = 10 * time.Second
 	scaleStep    = 0.05
 	accountAgain = time.Second
+	// perLook is how many grants are let in again before others get their
+	// turn, and breath how long that is.
+	perLook = 25
+	breath  = 20 * time.Millisecond
 )
 
 // Run reads the counters, ends what is spent, lets in devices that were away,
@@ -68,8 +73,11 @@ func (r *Router) Look(ctx context.Context) (time.Duration, error) {
 	if err := r.count(ctx); err != nil {
 		return min(r.conf.Report, 5*time.Second), err
 	}
-	errs := []error{r.endSpent(ctx), r.letIn(ctx), r.dropStrays(ctx), r.rescale(ctx)}
+	errs := []error{r.endSpent(ctx)}
+	more, err := r.letIn(ctx)
+	errs = append(errs, err, r.dropStrays(ctx), r.rescale(ctx))
 	next := r.conf.Report
+	more = more && err == nil
 	for _, g := range r.grants {
 		for _, x := range g.sessions {
 			if x.octets != x.reported {
@@ -82,7 +90,10 @@ func (r *Router) Look(ctx context.Context) (time.Duration, error) {
 			next = min(next, shaper.NextLook(shaper.Left(g.allowance, g.used()), r.fastest(g.rate)))
 		}
 	}
-	return max(next, soonest), errors.Join(errs...)
+	if next = max(next, min(soonest, r.conf.Report)); more {
+		next = breath
+	}
+	return next, errors.Join(errs...)
 }
 
 // fastest is what a rate can deliver, both directions together.
@@ -104,18 +115,16 @@ func (r *Router) fastest(rate zonegate.Rate) uint64 {
 func (r *Router) endSpent(ctx context.Context) error {
 	var errs []error
 	for _, g := range r.sorted() {
-		if g.spent || !g.ordered || g.online() == 0 || shaper.Left(g.allowance, g.used()) >= shaper.StopBelow {
-			continue
-		}
-		if _, err := r.logoutAll(ctx, g, nil); err != nil {
-			errs = append(errs, err)
+		if g.ordered && g.online() > 0 && (g.spent || shaper.Left(g.allowance, g.used()) < shaper.StopBelow) {
+			errs = append(errs, r.endGrant(ctx, g))
 		}
 	}
 	return errors.Join(errs...)
 }
 
-// letIn logs in the devices that were away and are back.
-func (r *Router) letIn(ctx context.Context) error {
+// letIn logs in the devices that were away and are back, not too many at a
+// time: others wait for the lock.
+func (r *Router) letIn(ctx context.Context) (more bool, err error) {
 	var waiting []*grant
 	for _, g := range r.sorted() {
 		if !g.ordered || g.spent || r.timeOver(g) {
@@ -129,21 +138,30 @@ func (r *Router) letIn(ctx context.Context) error {
 		}
 	}
 	if len(waiting) == 0 {
-		return nil
+		return false, nil
 	}
 	if err := r.readHosts(ctx); err != nil {
-		return err
+		return false, err
 	}
+	r.hostsRead = true
+	defer func() { r.hostsRead = false }()
 	var errs []error
+	n := 0
 	for _, g := range waiting {
+		due := g.stale
 		for _, x := range g.sessions {
-			if _, here := r.where(x.device); here && !x.online {
-				errs = append(errs, r.settle(ctx, g))
-				break
-			}
+			_, here := r.where(x.device)
+			due = due || here && !x.online
 		}
+		if !due {
+			continue
+		}
+		if n++; n > perLook {
+			return true, errors.Join(errs...)
+		}
+		errs = append(errs, r.settle(ctx, g))
 	}
-	return errors.Join(errs...)
+	return false, errors.Join(errs...)
 }
 
 // dropStrays logs out devices that came in as one of our users without us.
@@ -293,6 +311,8 @@ func (r *Router) account(ctx context.Context) error {
 			if len(list) == 0 {
 				break
 			}
+			// Before, because it answers with new orders.
+			r.told(list)
 			err := r.accountant.Account(ctx, list)
 			if err == nil {
 				continue
