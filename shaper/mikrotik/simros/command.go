@@ -2,6 +2,7 @@ package simros
 
 import (
 	"context"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -68,6 +69,9 @@ func (s *session) execute(ctx context.Context, c *command) {
 	r := s.r
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if s.cut {
+		return
+	}
 	r.commands[c.path]++
 	r.tick()
 	if refused := r.refusal(s, c); refused != nil {
@@ -79,9 +83,11 @@ func (s *session) execute(ctx context.Context, c *command) {
 	var trap *Trap
 	switch {
 	case c.path == "/system/reboot":
-		r.reboot()
+		r.restart()
 		return
 	case m == nil:
+		// [FIELD] two refusals for one command
+		s.send(c, trapf(0, "no such command or directory (%s)", r.unknownPart(c.path)).words()...)
 		trap = errNoPrefix
 	case len(c.strays) > 0:
 		trap = errBadWord
@@ -90,6 +96,7 @@ func (s *session) execute(ctx context.Context, c *command) {
 	}
 	if r.lost[c.path] > 0 {
 		r.lost[c.path]--
+		s.cut = true
 		s.conn.Close()
 		return
 	}
@@ -187,6 +194,7 @@ func (r *Router) run(s *session, m *menu, c *command) ([]string, *Trap) {
 		for _, it := range items {
 			it.v[name] = r.stored(p, p.def)
 			r.changed(m, it)
+			r.applied(m, it)
 		}
 		return nil, nil
 	case "comment":
@@ -204,6 +212,13 @@ func (r *Router) run(s *session, m *menu, c *command) ([]string, *Trap) {
 		return nil, r.set(m, items, []Pair{{"disabled", "no"}})
 	case "disable":
 		return nil, r.set(m, items, []Pair{{"disabled", "yes"}})
+	case "make-static":
+		for _, it := range items {
+			it.dynamic, it.v["dynamic"] = false, "false"
+			delete(r.ends, it)
+			r.changed(m, it)
+		}
+		return nil, nil
 	case "reset-counters", "reset-counters-all":
 		for _, it := range items {
 			r.resetCounters(m, it)
@@ -223,7 +238,7 @@ func (r *Router) items(m *menu, c *command) ([]*row, *Trap) {
 		list, ok = c.take("numbers")
 	}
 	if !ok || list == "" {
-		return nil, errNoItem // assumed
+		return nil, errNoID
 	}
 	return m.findAll(list)
 }
@@ -269,7 +284,7 @@ func (r *Router) runPrint(s *session, m *menu, c *command) ([]string, *Trap) {
 func (r *Router) reply(s *session, m *menu, item []Pair, limited bool, only []string) []string {
 	out := []string{"!re"}
 	for _, p := range item {
-		if limited && !contains(only, p.Name) {
+		if limited && !slices.Contains(only, p.Name) {
 			continue
 		}
 		if !s.policies["sensitive"] && (p.Name == "password" || p.Name == "secret") {
@@ -280,13 +295,20 @@ func (r *Router) reply(s *session, m *menu, item []Pair, limited bool, only []st
 	return out
 }
 
-func contains(list []string, s string) bool {
-	for _, x := range list {
-		if x == s {
-			return true
+// unknownPart is the first word of a path that no menu has.
+func (r *Router) unknownPart(path string) string {
+	known := ""
+	for part := range strings.SplitSeq(strings.TrimPrefix(path, "/"), "/") {
+		known += "/" + part
+		found := false
+		for p := range r.menus {
+			found = found || p == known || strings.HasPrefix(p, known+"/")
+		}
+		if !found {
+			return part
 		}
 	}
-	return false
+	return path
 }
 
 func getter(item []Pair) func(string) (string, bool) {
@@ -352,20 +374,17 @@ func (r *Router) runAdd(m *menu, c *command) ([]string, *Trap) {
 	return []string{"=ret=" + it.id}, nil // [LIB]
 }
 
-// runMove puts items in front of the one that destination names, or at the
-// end.
+// runMove puts items, in the order given, in front of the one that destination
+// names. [LAB] Without a destination, or with one that does not exist, they go
+// to the end.
 func (r *Router) runMove(m *menu, items []*row, c *command) *Trap {
-	var before *row
-	if where, ok := c.take("destination"); ok && where != "" {
-		var trap *Trap
-		if before, trap = m.find(where); trap != nil {
-			return trap
-		}
+	where, _ := c.take("destination")
+	before, _ := m.find(where)
+	if slices.Contains(items, before) {
+		return failure("can not move object before itself") // [LAB]
 	}
 	for _, it := range items {
-		if it != before {
-			r.replace(m, it, before)
-		}
+		r.replace(m, it, before)
 	}
 	return nil
 }

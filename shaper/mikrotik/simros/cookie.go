@@ -16,10 +16,18 @@ func (r *Router) addCookie(a *active, profile *row) {
 	}
 	r.forgetCookies(h.mac)
 	life, _ := parsePeriod(profile.v["mac-cookie-timeout"])
-	until := r.clock.Now() + life
-	it := &row{until: until, v: map[string]string{"user": a.user.v["name"], "mac-address": h.mac, "mac-cookie": "true"}}
-	it.refresh = func() { it.v["expires-in"] = formatPeriod(until - r.clock.Now()) }
+	it := &row{until: r.clock.Now() + life, v: map[string]string{"user": a.user.v["name"], "mac-address": h.mac, "mac-cookie": "true"}}
+	it.refresh = func() { it.v["expires-in"] = formatPeriod(it.until - r.clock.Now()) }
+	a.cookie = it
+	a.cookieLife = life
 	r.insert(r.menus["/ip/hotspot/cookie"], it, nil)
+}
+
+// renewCookie: [HOT] the time-out runs from the last login or logout.
+func (r *Router) renewCookie(a *active, at time.Duration) {
+	if a.cookie != nil {
+		a.cookie.until = at + a.cookieLife
+	}
 }
 
 func (r *Router) loginBy(h *host, method string) bool {
@@ -39,7 +47,7 @@ func (r *Router) cookieLogin(h *host) {
 	for _, it := range r.menus["/ip/hotspot/cookie"].rows {
 		if it.v["mac-address"] == h.mac {
 			if trap := r.authorize(h, it.v["user"], nil, "mac-cookie"); trap != nil {
-				r.drop(r.menus["/ip/hotspot/cookie"], it) // assumed: a cookie that fails is thrown away
+				r.drop(r.menus["/ip/hotspot/cookie"], it) // [HOT] a cookie whose login fails is removed
 			}
 			return
 		}
@@ -55,8 +63,9 @@ func (r *Router) forgetCookies(mac string) {
 	}
 }
 
-func (r *Router) expireCookies(now time.Duration) {
-	m := r.menus["/ip/hotspot/cookie"]
+// expire drops the items of a list whose time is over.
+func (r *Router) expire(path string, now time.Duration) {
+	m := r.menus[path]
 	for _, it := range slices.Clone(m.rows) {
 		if it.until > 0 && now >= it.until {
 			r.drop(m, it)

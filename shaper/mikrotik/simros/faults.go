@@ -47,6 +47,7 @@ func (r *Router) Disconnect() { r.with(r.disconnect) }
 
 func (r *Router) disconnect() {
 	for s := range r.sessions {
+		s.cut = true
 		s.conn.Close()
 	}
 }
@@ -69,7 +70,21 @@ func (r *Router) PowerOn() {
 	})
 }
 
-// Reboot is PowerOff and PowerOn at once.
+// Restart is the orderly reboot of /system/reboot: sessions are logged out
+// first, so that with KeepUserCounters what they used is kept. [POWER] mends
+// users only after a reboot "without proper shutdown".
+func (r *Router) Restart() { r.with(r.restart) }
+
+func (r *Router) restart() {
+	for _, h := range r.hosts {
+		if h.active != nil {
+			r.logout(h.active, "shutting down") // assumed wording
+		}
+	}
+	r.reboot()
+}
+
+// Reboot is PowerOff and PowerOn at once: a short power cut.
 func (r *Router) Reboot() { r.with(r.reboot) }
 
 func (r *Router) reboot() {

@@ -72,11 +72,25 @@ func (r *Router) furnish() {
 		"pcq-download-default kind=pcq pcq-rate=0 pcq-limit=50 pcq-classifier=dst-address pcq-total-limit=2000"} {
 		r.put("/queue/type", append([]string{"default=true"}, strings.Fields("name="+t)...)...)
 	}
+	for i, name := range []string{"telnet", "ftp", "www", "ssh", "www-ssl", "api", "winbox", "api-ssl"} { // [TF]
+		it := r.put("/ip/service", "name="+name, "port="+[]string{"23", "21", "80", "22", "443", "8728", "8291", "8729"}[i])
+		if strings.HasSuffix(name, "-ssl") {
+			it.v["certificate"], it.v["tls-version"] = "none", "any"
+		}
+	}
+	for _, name := range []string{"all", "none", "dynamic", "static"} {
+		r.put("/interface/list", "name="+name, "builtin=true")
+	}
+	r.put("/radius/incoming")
+	r.put("/ipv6/settings")
+	if r.version.major >= 7 {
+		r.put("/system/device-mode", "mode=advanced", "hotspot="+strconv.FormatBool(!r.options.NoHotspot))
+	}
 	r.put("/ip/hotspot/user/profile", "name=default", "default=true")
 	r.put("/ip/hotspot/profile", "name=default", "default=true")
 	trial := r.put("/ip/hotspot/user", "name=default-trial", "default=true", "comment=counters and limits for trial users") // [FIELD]
 	delete(trial.v, "profile")
-	if r.options.Bare {
+	if r.options.Bare || r.options.NoHotspot {
 		return
 	}
 	r.put("/ip/hotspot/profile", "name=hsprof1", "hotspot-address=10.5.50.1", "dns-name=wifi.zone", "login-by=cookie,http-chap,http-pap,mac-cookie").defaults = false

@@ -59,6 +59,8 @@ type active struct {
 	ends                           time.Duration // on the router's clock; zero for never
 	idle, keepalive                time.Duration
 	dynamic                        []func() // takes away what login added
+	cookie                         *row
+	cookieLife                     time.Duration
 }
 
 // Appear puts a device on the hotspot's air with that address. It is known to
@@ -170,6 +172,7 @@ func (r *Router) Traffic(mac string, up, down uint64) (passedUp, passedDown uint
 	}
 	h.used.add(up, down)
 	r.countQueues(h.ip, up, down)
+	r.countMarked(h, up, down)
 	if a != nil {
 		a.used.add(up, down)
 		if a.reached() {
@@ -212,7 +215,8 @@ func (r *Router) tick() {
 			r.removeHost(h) // [TF] idle-timeout of the server: a silent stranger is dropped
 		}
 	}
-	r.expireCookies(now)
+	r.expire("/ip/hotspot/cookie", now)
+	r.expire("/ip/firewall/address-list", now)
 }
 
 // Login logs a device in as its browser does on the login page, with the
@@ -298,7 +302,7 @@ func (r *Router) authorize(h *host, name string, password *string, by string) *T
 	}
 	now := r.clock.Now()
 	a := &active{host: h, user: user, started: now}
-	spent := user.spent()
+	spent := user.used
 	for _, limit := range []struct {
 		name string
 		used uint64
@@ -372,7 +376,8 @@ func (r *Router) begin(a *active, profile *row, by string) {
 			v[name] = strconv.FormatUint(n, 10)
 		}
 	}
-	// [FIELD] The number of an active entry is its address in hexadecimal, so
+	// The number of an active entry is its address in hexadecimal
+	// (EvilFreelancer/routeros-api-php issue 118: *C0A80A08 for 192.168.10.8), so
 	// the next session from that address has the same number.
 	ip := netip.MustParseAddr(h.ip).As4()
 	a.row = &row{dynamic: true, v: v, id: "*" + strings.TrimLeft(fmt.Sprintf("%X", ip), "0")}
@@ -389,6 +394,12 @@ func (r *Router) begin(a *active, profile *row, by string) {
 	h.lastData = a.started
 	h.row.v["authorized"] = "true"
 	r.ends[a.row] = func() { // [HOT] an admin reset deletes the MAC cookie
+		for _, other := range r.hosts {
+			if r.options.RemoveEndsAll && other != h && other.active != nil && other.active.user == a.user {
+				r.logout(other.active, "admin reset")
+				r.forgetCookies(other.mac)
+			}
+		}
 		r.logout(a, "admin reset")
 		r.forgetCookies(h.mac)
 	}
@@ -396,9 +407,7 @@ func (r *Router) begin(a *active, profile *row, by string) {
 	r.changed(r.menus["/ip/hotspot/host"], h.row)
 	r.addQueue(a, profile)
 	r.addToList(a, profile)
-	if by != "mac-cookie" {
-		r.addCookie(a, profile)
-	}
+	r.addCookie(a, profile)
 }
 
 func (r *Router) logout(a *active, why string) { r.logoutAt(a, r.clock.Now(), why) }
@@ -413,13 +422,12 @@ func (r *Router) logoutAt(a *active, at time.Duration, why string) {
 	h.row.v["authorized"] = "false"
 	a.user.used.plus(a.used)
 	a.user.uptime += at - a.started
-	a.user.spent().print(a.user.v)
-	a.user.v["uptime"] = formatPeriod(a.user.uptime)
 	for _, undo := range a.dynamic {
 		undo()
 	}
 	r.drop(r.menus["/ip/hotspot/active"], a.row)
 	r.changed(r.menus["/ip/hotspot/host"], h.row)
+	r.renewCookie(a, at)
 	r.logged = append(r.logged, fmt.Sprintf("%s (%s): logged out: %s", a.row.v["user"], h.ip, why)) // [FIELD] the log's form
 }
 

@@ -57,8 +57,7 @@ func (s *session) login(c *command) {
 		s.trap(c, refusal) // assumed: the same words as for a wrong password
 		return
 	}
-	s.user, s.policies = name, policies
-	s.r.logins++
+	s.policies = policies
 	s.done(c)
 }
 

@@ -1,12 +1,15 @@
 package simros
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 const listVerbs = "add set remove enable disable comment unset"
 
 // menus are the tables of a fresh router of that version.
 func menus(v version) []*menu {
-	return append(append(systemMenus(v), hotspotMenus(v)...), queueMenus(v)...)
+	return slices.Concat(systemMenus(v), hotspotMenus(v), queueMenus(v), netMenus(v))
 }
 
 // common properties of list items.
@@ -41,9 +44,11 @@ func words(s string) []string { return strings.Fields(s) }
 // hotspotMenus: field names and formats from the sample objects of [TF];
 // meanings and defaults from [HOT] and [USER].
 func hotspotMenus(version) []*menu {
-	servers := words("all")
+	// [LAB] A lease's server prints as nothing when it is all; that the
+	// hotspot's lists do the same is assumed from [TF]'s samples.
+	server := prop{name: "server", kind: ref, menu: "/ip/hotspot", values: words("all"), blank: "all"}
 	user := []prop{
-		{name: "server", kind: ref, menu: "/ip/hotspot", values: servers},
+		server,
 		{name: "name", required: true},
 		{name: "password"},
 		{name: "address", kind: address},
@@ -188,18 +193,18 @@ func hotspotMenus(version) []*menu {
 			props: []prop{
 				{name: "mac-address", kind: hardware}, {name: "address", kind: network},
 				{name: "to-address", kind: network},
-				{name: "server", kind: ref, menu: "/ip/hotspot", values: servers},
+				server,
 				{name: "type", kind: choice, values: words("regular bypassed blocked")},
 				pDisabled, pComment}},
 		{path: "/ip/hotspot/walled-garden", verbs: listVerbs + " move reset-counters", ordered: true, props: []prop{
 			{name: "action", kind: choice, def: "allow", values: words("allow deny")},
-			{name: "server", kind: ref, menu: "/ip/hotspot", values: servers},
+			server,
 			{name: "src-address", kind: network}, {name: "dst-address", kind: network},
 			{name: "method"}, {name: "dst-host"}, {name: "dst-port"}, {name: "path"},
 			{name: "hits", kind: number, def: "0", ro: true}, pDynamic, pDisabled, pComment}},
 		{path: "/ip/hotspot/walled-garden/ip", verbs: listVerbs + " move", ordered: true, props: []prop{
 			{name: "action", kind: choice, def: "accept", values: words("accept drop reject")},
-			{name: "server", kind: ref, menu: "/ip/hotspot", values: servers},
+			server,
 			{name: "src-address", kind: network}, {name: "src-address-list"},
 			{name: "dst-address", kind: network}, {name: "dst-address-list"}, {name: "dst-host"},
 			{name: "protocol"}, {name: "dst-port"}, pInvalid, pDynamic, pDisabled, pComment}},

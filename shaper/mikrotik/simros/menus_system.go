@@ -2,7 +2,7 @@ package simros
 
 // systemMenus: sample objects of [TF], formats from [API].
 func systemMenus(v version) []*menu {
-	return []*menu{
+	all := []*menu{
 		{path: "/system/resource", single: true, props: []prop{
 			{name: "uptime", kind: period, ro: true}, {name: "version", ro: true}, {name: "build-time", ro: true},
 			{name: "factory-software", ro: true},
@@ -13,7 +13,7 @@ func systemMenus(v version) []*menu {
 			{name: "architecture-name", ro: true}, {name: "board-name", ro: true}, {name: "platform", ro: true}}},
 		{path: "/system/identity", single: true, verbs: "set", props: []prop{{name: "name"}}},
 		{path: "/system/clock", single: true, verbs: "set", props: []prop{
-			{name: "time", ro: true}, {name: "date", ro: true},
+			{name: "time", ro: true}, {name: "date", ro: true}, {name: "gmt-offset", def: "+00:00", ro: true}, // [LAB]
 			{name: "time-zone-autodetect", kind: flag, def: "true"}, {name: "time-zone-name", def: "manual"}}},
 		{path: "/system/package", verbs: "enable disable", props: []prop{
 			{name: "name", ro: true}, {name: "version", ro: true}, {name: "build-time", ro: true},
@@ -34,4 +34,10 @@ func systemMenus(v version) []*menu {
 				{name: "password", hidden: true},
 				{name: "last-logged-in", ro: true}, {name: "expired", kind: flag, ro: true}, pDisabled, pComment}},
 	}
+	if v.major >= 7 {
+		// [HOT] names it; the properties beside hotspot are left out.
+		all = append(all, &menu{path: "/system/device-mode", single: true, props: []prop{
+			{name: "mode", ro: true}, {name: "hotspot", kind: flag, ro: true}, {name: "flagged", kind: flag, def: "false", ro: true}}})
+	}
+	return all
 }

@@ -186,6 +186,11 @@ func TestRefusals(t *testing.T) {
 	refused(t, c, "input does not match any value of disabled", "/ip/hotspot/user/add", "=name=v", "=disabled=maybe")
 	refused(t, c, "invalid value for argument limit-bytes-total", "/ip/hotspot/user/add", "=name=v", "=limit-bytes-total=-1")
 	refused(t, c, "invalid value for argument rate-limit", "/ip/hotspot/user/profile/add", "=name=v", "=rate-limit=1M/1M 0/0 0/0 0/0 9")
+	refused(t, c, "missing =name=", "/ip/hotspot/user/add", "=password=x")
+	refused(t, c, "missing =.id=", "/ip/hotspot/user/remove")
+	refused(t, c, "value of shared-users out of range (1..2147483647)", "/ip/hotspot/user/profile/add", "=name=v", "=shared-users=0")
+	refused(t, c, "failure: group has some users", "/user/group/remove", "=.id=full")
+	refused(t, c, "failure: can not move object before itself", "/queue/simple/move", "=numbers=q", "=destination=q")
 	refused(t, c, "no such item", "/ip/hotspot/user/remove", "=.id=nobody")
 	refused(t, c, "no such item (4)", "/ip/hotspot/user/remove", "=.id=*77")
 	refused(t, c, "no such command", "/ip/hotspot/active/add", "=user=u")
@@ -201,6 +206,9 @@ func TestRefusals(t *testing.T) {
 	raw := dialRaw(t, addr).login()
 	raw.send("/ip/hotspot/user/set", "=.id=*2", "=profile=q")
 	raw.want("!trap =category=1 =message=input does not match any value of profile", "!done")
+	raw.send("/ip/hotspots/print", ".tag=9")
+	raw.want("!trap =category=0 =message=no such command or directory (hotspots) .tag=9",
+		"!trap =category=0 =message=no such command prefix .tag=9", "!done .tag=9")
 
 	_, addr = start(t, simros.Options{Version: "6.49.18"})
 	refused(t, dial(t, addr), "unknown parameter", "/ip/hotspot/user/add", "=name=v", "=colour=red")

@@ -115,6 +115,7 @@ func (r *Router) addQueue(a *active, profile *row) {
 	default:
 		before = m.byID(where)
 	}
+	r.ends[it] = func() { r.drop(m, it) } // [FIELD] operators' scripts remove it
 	r.insert(m, it, before)
 	a.dynamic = append(a.dynamic, func() { r.drop(m, it) })
 }
@@ -128,12 +129,15 @@ func (m *menu) named(name string) *row {
 	return nil
 }
 
+// maxDepth bounds the walk through parents; no document gives the router's own.
+const maxDepth = 8
+
 // countQueues gives a packet's octets to the first simple queue that takes it,
 // and inside that to the first of its children [QUEUE: an ordered list, and a
 // packet goes to the first that matches].
 func (r *Router) countQueues(ip string, up, down uint64) {
 	parent := "none"
-	for range 8 { // no document gives the depth
+	for range maxDepth {
 		it := r.firstQueue(parent, ip)
 		if it == nil {
 			return

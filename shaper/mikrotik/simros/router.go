@@ -27,12 +27,21 @@ type Options struct {
 	// [API] show. Versions 6.49 and 7 print true and false [TF].
 	YesNo bool
 	// LiveUserCounters adds running sessions to what /ip/hotspot/user shows.
-	// [29] says that these counters follow only when the user logs out, which
-	// is the default here; whether newer versions differ was not found.
+	// [29] says that these counters follow only when the user logs out, and
+	// [POWER] counts on it; that is the default here.
 	LiveUserCounters bool
-	// KeepUserCounters lets a user's uptime and octets survive a reboot. No
-	// document says whether they do; the default is the worse case, zero.
+	// KeepUserCounters lets a user's uptime and octets survive a reboot, all
+	// but those of sessions that a power cut ends. [POWER] counts on that; no
+	// manual says it, and the default is the worse case, zero.
 	KeepUserCounters bool
+	// RemoveEndsAll makes the removal of one active entry end every session of
+	// its user. One operator reports it (EvilFreelancer/routeros-api-php issue
+	// 118); the manual speaks of one client.
+	RemoveEndsAll bool
+	// NoHotspot is a router whose device-mode forbids the hotspot [HOT].
+	NoHotspot bool
+	// Portal is where LoginPage sends strangers; empty for a plain form.
+	Portal string
 	// Delay is how long each command takes.
 	Delay time.Duration
 	// Bare starts without the hotspot "hotspot1" on interface "bridge1".
@@ -80,7 +89,6 @@ type Router struct {
 	sessions  map[*session]struct{}
 	off       bool
 	commands  map[string]int
-	logins    int
 	logged    []string
 
 	delay      time.Duration
@@ -121,6 +129,9 @@ func New(o Options) *Router {
 	r.bootAt = r.clock.Now()
 	r.wallBase = o.Wall.Add(-r.bootAt)
 	for _, m := range menus(r.version) {
+		if !m.fromZero {
+			m.next = 1
+		}
 		r.menus[m.path] = m
 	}
 	r.mu.Lock()
@@ -276,6 +287,14 @@ func (r *Router) ForgetCommands() {
 	r.mu.Lock()
 	clear(r.commands)
 	r.mu.Unlock()
+}
+
+// Log returns what the router wrote about sessions that ended, in its own form:
+// "g7 (10.5.50.10): logged out: traffic limit reached" [FIELD].
+func (r *Router) Log() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return append([]string(nil), r.logged...)
 }
 
 func pairs(attrs map[string]string) []Pair {

@@ -62,8 +62,8 @@ type session struct {
 	challenge []byte
 
 	// Guarded by Router.mu.
-	user     string
 	policies map[string]bool // nil until logged in
+	cut      bool            // the router has ended it; nothing more is carried out
 	running  map[*running]struct{}
 }
 

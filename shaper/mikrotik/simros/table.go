@@ -18,8 +18,10 @@ type prop struct {
 	menu     string   // that a ref names
 	ro       bool     // printed, never taken
 	required bool
-	empty    bool // printed even when empty
-	hidden   bool // never printed
+	empty    bool   // printed even when empty
+	hidden   bool   // never printed
+	blank    string // the value that is kept, and so printed, as nothing
+	label    string // what a refusal calls it, when that is not the name
 }
 
 // A menu is a list of items, or with single one item without a number.
@@ -31,6 +33,8 @@ type menu struct {
 	props   []prop
 	// unique returns the refusal when r may not exist beside other, or nil.
 	unique func(r, other *row) *Trap
+
+	fromZero bool // [LAB] some lists begin with *0
 
 	rows []*row
 	next uint64 // internal number of the next item
@@ -67,8 +71,9 @@ func (m *menu) can(verb string) bool {
 // newID: "*" and the internal number in upper-case hexadecimal [API, TF].
 // Numbers are not used twice.
 func (m *menu) newID() string {
+	id := "*" + strings.ToUpper(strconv.FormatUint(m.next, 16))
 	m.next++
-	return "*" + strings.ToUpper(strconv.FormatUint(m.next, 16))
+	return id
 }
 
 func (m *menu) byID(id string) *row {
@@ -97,6 +102,10 @@ func (m *menu) find(word string) (*row, *Trap) {
 		if r.v["name"] == word && word != "" {
 			return r, nil
 		}
+	}
+	// [LAB] In an ordered list a bare number is a position.
+	if n, err := strconv.Atoi(word); err == nil && m.ordered && n >= 0 && n < len(m.rows) {
+		return m.rows[n], nil
 	}
 	return nil, errNoItem
 }
@@ -128,13 +137,17 @@ func (r *Router) resolve(p *prop, s string) (string, error) {
 		d, err := r.resolve(&one, down)
 		return u + "/" + d, err
 	}
-	if slices.Contains(p.values, s) {
+	if slices.Contains(p.values, s) || s == "" && !p.required {
 		return s, nil
+	}
+	if name, not := strings.CutPrefix(s, "!"); not && p.label != "" { // a matcher may be negated
+		id, err := r.resolve(p, name)
+		return "!" + id, err
 	}
 	m := r.menus[p.menu]
 	if strings.HasPrefix(s, "*") {
 		if m.byID(s) == nil {
-			return "", noMatch(p.name)
+			return "", noMatch(p.title())
 		}
 		return s, nil
 	}
@@ -142,7 +155,7 @@ func (r *Router) resolve(p *prop, s string) (string, error) {
 	for _, other := range m.rows {
 		names = append(names, other.v["name"])
 	}
-	name, err := pick(p.name, names, s)
+	name, err := pick(p.title(), names, s)
 	if err != nil || slices.Contains(p.values, name) {
 		return name, err
 	}
@@ -154,14 +167,16 @@ func (r *Router) resolve(p *prop, s string) (string, error) {
 }
 
 // shown is how a stored value is printed. A reference whose item is gone
-// prints as its number.
+// prints as its number [LAB].
 func (r *Router) shown(p *prop, v string) string {
 	switch p.kind {
 	case ref:
-		if strings.HasPrefix(v, "*") {
-			if other := r.menus[p.menu].byID(v); other != nil {
-				return other.v["name"]
+		id, not := strings.CutPrefix(v, "!")
+		if other := r.menus[p.menu].byID(id); other != nil {
+			if not {
+				return "!" + other.v["name"]
 			}
+			return other.v["name"]
 		}
 	case refPair:
 		one := *p
@@ -218,6 +233,9 @@ func (r *Router) assign(m *menu, attrs []Pair) (map[string]string, *Trap) {
 		if err != nil {
 			return nil, asTrap(err)
 		}
+		if p.blank != "" && value == p.blank {
+			value = ""
+		}
 		v[a.Name] = value
 	}
 	return v, nil
@@ -245,7 +263,7 @@ func (r *Router) add(m *menu, attrs []Pair, before *row) (*row, *Trap) {
 		case ok:
 			it.v[p.name] = given
 		case p.required:
-			return nil, trapf(0, "missing value(s) of argument(s) %s", p.name) // [FIELD]; the category is assumed
+			return nil, trapf(0, "missing =%s=", p.name) // [FIELD] the form; the category is assumed
 		case p.def != "":
 			it.v[p.name] = r.stored(p, p.def)
 		}
@@ -259,6 +277,7 @@ func (r *Router) add(m *menu, attrs []Pair, before *row) (*row, *Trap) {
 	if trap := r.consistent(m, it); trap != nil {
 		return nil, trap
 	}
+	r.added(m, it)
 	r.insert(m, it, before)
 	return it, nil
 }
@@ -291,6 +310,9 @@ func (r *Router) insert(m *menu, it *row, before *row) {
 		at = slices.Index(m.rows, before)
 	}
 	m.rows = slices.Insert(m.rows, at, it)
+	if m.path == "/ip/hotspot/user" {
+		it.refresh = func() { r.refreshUser(it) }
+	}
 	r.changed(m, it)
 }
 
@@ -338,6 +360,13 @@ func (r *Router) set(m *menu, items []*row, attrs []Pair) *Trap {
 
 func (r *Router) remove(m *menu, items []*row) *Trap {
 	for _, it := range items {
+		if m.path == "/user/group" {
+			for _, u := range r.menus["/user"].rows {
+				if u.v["group"] == it.id {
+					return failure("group has some users") // [LAB]
+				}
+			}
+		}
 		if it.defaults {
 			return failure("can not remove default item") // assumed wording
 		}
@@ -351,6 +380,7 @@ func (r *Router) remove(m *menu, items []*row) *Trap {
 			return failure("can not remove dynamic item") // assumed wording
 		}
 		r.drop(m, it)
+		r.applied(m, it)
 	}
 	return nil
 }

@@ -35,6 +35,7 @@ var (
 	errNoCommand   = &Trap{0, "no such command"}                    // [FIELD]
 	errNoPrefix    = &Trap{0, "no such command prefix"}             // [FIELD]
 	errNoItem      = &Trap{0, "no such item"}                       // [FIELD]
+	errNoID        = &Trap{0, "missing =.id="}                      // [LAB]; the category is assumed
 	errNoItem4     = &Trap{0, "no such item (4)"}                   // [FIELD] for an internal number
 	errInterrupted = &Trap{2, "interrupted"}                        // [API] category 2; go-routeros ends a listen on it
 	errPermission  = &Trap{-1, "not enough permissions (9)"}        // [FIELD]
@@ -45,6 +46,15 @@ var (
 
 // noMatch: [API] gives this very message with category 1.
 func noMatch(name string) *Trap { return trapf(1, "input does not match any value of %s", name) }
+
+// title is how a refusal calls the property: [LAB] a firewall rule's interface
+// is "interface", whichever property names it.
+func (p *prop) title() string {
+	if p.label != "" {
+		return p.label
+	}
+	return p.name
+}
 
 // invalid: [FIELD].
 func invalid(name string) *Trap { return trapf(1, "invalid value for argument %s", name) }

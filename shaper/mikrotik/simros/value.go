@@ -65,7 +65,7 @@ func (p *prop) parse(s string) (string, error) {
 		if !ok {
 			return "", invalid(p.name)
 		}
-		return formatPeriod(d), nil
+		return formatExact(d), nil
 	case hardware:
 		if s == "" {
 			return "", nil
@@ -264,7 +264,7 @@ func formatPeriod(d time.Duration) string {
 	}
 	seconds := int64(d / time.Second)
 	if seconds == 0 {
-		return fmt.Sprintf("%dms", d/time.Millisecond)
+		return "0s"
 	}
 	var b strings.Builder
 	for _, u := range []struct {
@@ -278,6 +278,18 @@ func formatPeriod(d time.Duration) string {
 		}
 	}
 	return b.String()
+}
+
+// formatExact prints a setting, which may have milliseconds: "300ms" [TF].
+func formatExact(d time.Duration) string {
+	ms := d % time.Second / time.Millisecond
+	switch {
+	case ms <= 0:
+		return formatPeriod(d)
+	case d < time.Second:
+		return fmt.Sprintf("%dms", ms)
+	}
+	return fmt.Sprintf("%s%dms", formatPeriod(d), ms)
 }
 
 // parseMAC reads six hexadecimal pairs and returns them in the upper case in
@@ -313,7 +325,13 @@ func parseNetworks(name, s string) (string, error) {
 			continue
 		}
 		if _, err := netip.ParsePrefix(bare); err == nil {
+			if name != "target" {
+				parts[i] = strings.TrimSuffix(part, "/32") // [LAB] an address list's /32 is its address
+			}
 			continue
+		}
+		if name == "target" && bare != "" && (bare[0]|0x20) >= 'a' && (bare[0]|0x20) <= 'z' {
+			continue // an interface [QUEUE]; whether it exists is looked at when the item is kept
 		}
 		from, to, isRange := strings.Cut(bare, "-")
 		_, err1 := netip.ParseAddr(from)
