@@ -49,6 +49,7 @@ var arrows = []row{
 	{"cmd/...", []string{"*"}, []string{"*"}},
 	{"internal/lab/...", []string{"*"}, []string{"*"}},
 	{"scripts/...", nil, nil},
+	{"firmware/...", nil, nil},
 
 	{"radius/...", []string{".", "radius/..."}, []string{"layeh.com/radius"}},
 	{"portal/...", []string{".", "web", "portal/..."}, []string{"github.com/gin-gonic/gin", "github.com/a-h/templ"}},
