@@ -62,6 +62,7 @@ func (c *command) take(name string) (string, bool) {
 
 // execute runs one command and answers it.
 func (s *session) execute(ctx context.Context, c *command) {
+	s.r.with(func() { s.r.commands[c.path]++ })
 	if !s.wait(ctx, c.path) {
 		s.trap(c, errInterrupted)
 		return
@@ -72,7 +73,6 @@ func (s *session) execute(ctx context.Context, c *command) {
 	if s.cut {
 		return
 	}
-	r.commands[c.path]++
 	r.tick()
 	if refused := r.refusal(s, c); refused != nil {
 		s.trap(c, refused)

@@ -64,7 +64,7 @@ func TestFatal(t *testing.T) {
 func TestEmptyReplies(t *testing.T) {
 	for v, want := range map[string][]string{
 		"6.49.18": {"!done .tag=a"},
-		"7.16.1":  {"!done .tag=a"},
+		"7.17.2":  {"!done .tag=a"},
 		"7.18":    {"!empty .tag=a", "!done .tag=a"},
 	} {
 		_, addr := start(t, simros.Options{Version: v})
@@ -122,6 +122,10 @@ func TestParallelCommands(t *testing.T) {
 	c.send("/system/resource/print", ".tag=slow")
 	c.send("/system/identity/print", ".tag=quick")
 	c.want("!re =name=MikroTik .tag=quick", "!done .tag=quick")
+	for r.Commands()["/system/resource/print"] == 0 { // counted when it comes in, answered or not
+		c.send("/system/identity/print", ".tag=quick")
+		c.want("!re =name=MikroTik .tag=quick", "!done .tag=quick")
+	}
 	c.send("/cancel")
 	got := map[string]bool{}
 	for range 3 {
