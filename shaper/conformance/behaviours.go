@@ -427,6 +427,8 @@ func moved(t T, z Zone) {
 	r.change([]zonegate.Order{b}, 1)
 	passes(t, z, "after the move", false, true)
 	first := r.book.Final(t, 1)
+	b.Allowance = 3e6 - first.Total()
+	r.set(b)
 	z.Transfer(1, 0, 4e6)
 	second := r.book.Spent(t, 2)
 	within(t, z, 3e6, z.Limits().Over)

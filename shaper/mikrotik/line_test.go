@@ -136,14 +136,21 @@ func TestStalled(t *testing.T) {
 	}
 	// A context that ends closes the connection, and no other suffers.
 	z.sim.Stall("/ip/hotspot/active/print", true)
-	z.sim.ForgetCommands()
-	ctx, cancel := context.WithCancel(t.Context())
-	cancelled := make(chan error, 1)
-	go func() { _, err := r.Usage(ctx); cancelled <- err }()
-	await(t, "the command to be under way", func() bool { return z.sim.Commands()["/ip/hotspot/active/print"] > 0 })
-	cancel()
-	if err := <-cancelled; !errors.Is(err, context.Canceled) {
-		t.Errorf("a cancelled command: %v", err)
+	for _, end := range []func(context.Context) (context.Context, context.CancelFunc){
+		func(ctx context.Context) (context.Context, context.CancelFunc) {
+			return context.WithTimeout(ctx, 50*time.Millisecond)
+		},
+		func(ctx context.Context) (context.Context, context.CancelFunc) {
+			ctx, cancel := context.WithCancel(ctx)
+			time.AfterFunc(50*time.Millisecond, cancel)
+			return ctx, cancel
+		},
+	} {
+		ctx, cancel := end(t.Context())
+		if _, err := r.Usage(ctx); !errors.Is(err, mikrotik.ErrUnreachable) {
+			t.Errorf("an interrupted command: %v", err)
+		}
+		cancel()
 	}
 	z.sim.Stall("/ip/hotspot/active/print", false)
 	if got := usage(t, r); len(got) != 2 {
