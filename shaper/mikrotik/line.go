@@ -204,8 +204,9 @@ func (l *line) connect(ctx context.Context) error {
 		return nil
 	}
 	l.hangUp()
-	if ctx.Err() != nil {
-		return fmt.Errorf("%w: %w", ErrUnreachable, ctx.Err())
+	if d, ok := ctx.Deadline(); ctx.Err() != nil || ok && !time.Now().Before(d) {
+		// The caller's haste says nothing about the router.
+		return fmt.Errorf("%w: %w", ErrUnreachable, err)
 	}
 	l.pause = min(max(2*l.pause, firstPause), longestPause)
 	// Up to half as long again, so that many do not come back as one.

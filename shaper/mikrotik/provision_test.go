@@ -16,9 +16,11 @@ import (
 // each, so 15 s at 5 ms each, and never more than two queues for a rate
 // without a committed part.
 func TestThousandDevices(t *testing.T) {
-	const n = 1000
+	const n = many
 	z := newZone(t, simros.Options{})
-	r := z.open(z.config())
+	c := z.config()
+	c.Timeout = time.Minute
+	r := z.open(c)
 	var want []zonegate.Order
 	for i := range n {
 		z.appear(i)
