@@ -10,8 +10,8 @@ import (
 	"strings"
 )
 
-// A mikrotik is what the set-up script of a MikroTik depends on.
-type mikrotik struct {
+// A mikrotikSetUp is what the set-up script of a MikroTik depends on.
+type mikrotikSetUp struct {
 	major, minor int        // of its RouterOS
 	gate         netip.Addr // where it finds this gateway
 	portal       uint       // port of the portal
@@ -40,7 +40,7 @@ func defineRouterOSScript(f *flag.FlagSet) action {
 		if err := none(args); err != nil {
 			return err
 		}
-		m := mikrotik{ifname: *ifname, server: *server, portal: *port, api: *sessions == "api"}
+		m := mikrotikSetUp{ifname: *ifname, server: *server, portal: *port, api: *sessions == "api"}
 		var ok bool
 		if m.major, m.minor, ok = routerOSVersion(*version); !ok {
 			return usagef("--routeros %q is not supported; it must be 6.49 or 7.x", *version)
@@ -159,7 +159,7 @@ func (s *rsc) first(menu, what, words string) {
 const apiSSL = `[:pick [/ip service find where name="api-ssl"] 0]`
 
 // setUp is the script that prepares a router. "Manual" is MikroTik's.
-func (m mikrotik) setUp() string {
+func (m mikrotikSetUp) setUp() string {
 	s := &rsc{}
 	s.say("zonegate: sets a MikroTik with RouterOS %d.%d up for the gateway at %s.", m.major, m.minor, m.gate)
 	s.say("Read it, then paste it into a terminal of the router. Twice changes nothing.")
@@ -183,7 +183,7 @@ func (m mikrotik) setUp() string {
 	return s.String()
 }
 
-func (m mikrotik) clock(s *rsc) {
+func (m mikrotikSetUp) clock(s *rsc) {
 	s.part("The clock, before a certificate is dated (manual, \"NTP\"). An NTP client that is on is left alone.")
 	if m.major == 6 {
 		s.say("With the extra package ntp there is no server-dns-names: set primary-ntp by hand.")
@@ -194,7 +194,7 @@ func (m mikrotik) clock(s *rsc) {
 	s.do(`:if (![/system ntp client get enabled]) do={ /system ntp client set enabled=yes }`)
 }
 
-func (m mikrotik) apiAccess(s *rsc) {
+func (m mikrotikSetUp) apiAccess(s *rsc) {
 	s.part("A user for the API alone, with what the gateway needs (manual, \"User\": policies), from its address only.")
 	s.do(`:if ([:len [/user group find where name="zonegate"]] = 0) do={ /user group add name=zonegate policy=api,read,write comment=%s }`, mark("group"))
 	password, disabled := m.password, ""
@@ -210,7 +210,7 @@ func (m mikrotik) apiAccess(s *rsc) {
 		apiSSL, apiSSL, m.gate)
 }
 
-func (m mikrotik) radius(s *rsc) {
+func (m mikrotikSetUp) radius(s *rsc) {
 	s.part("RADIUS (manual, \"RADIUS\"). 1 s is enough for slow flash; the default of 300 ms is not.")
 	secret, disabled := m.secret, ""
 	if secret == "" {
@@ -228,7 +228,7 @@ func (m mikrotik) radius(s *rsc) {
 	s.do(`:if ([/ip hotspot user profile get [/ip hotspot user profile find where name="default"] shared-users] = "1") do={ /ip hotspot user profile set [/ip hotspot user profile find where name="default"] shared-users=unlimited }`)
 }
 
-func (m mikrotik) guard(s *rsc) {
+func (m mikrotikSetUp) guard(s *rsc) {
 	const menu = "/ip firewall filter"
 	s.part("Customers do not reach www, www-ssl, api and api-ssl of the router; the hotspot's own pages are on other ports,")
 	s.say("to which it redirects (manual, \"HotSpot\": firewall). WinBox and SSH are left as they are. The last rule comes first.")
@@ -240,7 +240,7 @@ func (m mikrotik) guard(s *rsc) {
 	}
 }
 
-func (m mikrotik) hotspot(s *rsc) {
+func (m mikrotikSetUp) hotspot(s *rsc) {
 	settings := "use-radius=yes radius-accounting=yes radius-interim-update=received login-by=http-chap,mac-cookie"
 	if m.api {
 		settings = "use-radius=no login-by=http-chap"
@@ -257,7 +257,7 @@ func (m mikrotik) hotspot(s *rsc) {
 	s.add("/ip hotspot walled-garden ip", "portal", fmt.Sprintf("action=accept protocol=tcp dst-address=%s dst-port=%d", m.gate, m.portal))
 }
 
-func (m mikrotik) fastTrack(s *rsc) {
+func (m mikrotikSetUp) fastTrack(s *rsc) {
 	const menu = "/ip firewall filter"
 	s.part("FastTrack takes connections past every rate (manual, \"FastTrack\"), so those of customers are accepted before it.")
 	s.say("Strangers are stopped before this by the hotspot's own rules, new connections are judged by yours as ever.")
@@ -265,7 +265,7 @@ func (m mikrotik) fastTrack(s *rsc) {
 	s.first(menu, "no FastTrack down", "chain=forward action=accept connection-state=established,related out-interface="+quote(m.ifname))
 }
 
-func (m mikrotik) ipv6(s *rsc) {
+func (m mikrotikSetUp) ipv6(s *rsc) {
 	s.part("The hotspot knows only IPv4 (manual, \"HotSpot\"): IPv6 would go around it.")
 	if m.major == 6 {
 		s.say("A router without the package ipv6 has no such menu and prints an error: then there is nothing to stop.")
@@ -274,7 +274,7 @@ func (m mikrotik) ipv6(s *rsc) {
 }
 
 // left says what the script cannot do.
-func (m mikrotik) left(s *rsc) {
+func (m mikrotikSetUp) left(s *rsc) {
 	s.part("What is left to do by hand:")
 	switch {
 	case m.api:
@@ -291,7 +291,7 @@ func (m mikrotik) left(s *rsc) {
 
 // removal is the script that undoes setUp, and removes what the gateway made
 // over the API.
-func (m mikrotik) removal() string {
+func (m mikrotikSetUp) removal() string {
 	s := &rsc{}
 	s.say("zonegate: takes away what zonegate routeros script and the gateway made on a MikroTik with RouterOS %d.%d.", m.major, m.minor)
 	s.say("Stop the gateway first, or it makes its own again. Twice changes nothing. Not run on a router yet.")

@@ -1,16 +1,22 @@
 package main
 
 import (
+	"context"
 	"fmt"
+	"log/slog"
 	"maps"
+	"net"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
+	"zonegate/internal/clock"
+	"zonegate/shaper/mikrotik"
 	"zonegate/shaper/mikrotik/simros"
 )
 
@@ -274,4 +280,87 @@ func balanced(line string) bool {
 		}
 	}
 	return !quoted && len(open) == 0
+}
+
+// TestScriptSatisfiesCheck does what the script says to a simulated router
+// that FastTracks and knows IPv6, and lets the data path look for mistakes.
+func TestScriptSatisfiesCheck(t *testing.T) {
+	router := simros.New(simros.Options{Version: "7.16.1"})
+	add := func(menu string, attrs map[string]string) {
+		t.Helper()
+		delete(attrs, "copy-from")
+		if _, err := router.Add(menu, attrs); err != nil {
+			t.Fatal(err)
+		}
+	}
+	look := func() (list []string) {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- router.Serve(ctx, l) }()
+		defer func() {
+			cancel()
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
+		}()
+		now, err := clock.New()
+		if err != nil {
+			t.Fatal(err)
+		}
+		path, err := mikrotik.New(mikrotik.Config{Address: l.Addr().String(), User: "zonegate", Password: "pw", Plain: true,
+			Server: "hotspot1", Clock: now, Log: slog.New(slog.DiscardHandler)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range path.Check(ctx) {
+			list = append(list, f.Subject+": "+f.Problem)
+		}
+		return list
+	}
+	add("/user", map[string]string{"name": "zonegate", "password": "pw", "group": "full"})
+	track := map[string]string{"chain": "forward", "action": "fasttrack-connection", "connection-state": "established,related"}
+	add("/ip/firewall/filter", maps.Clone(track))
+	if found := strings.Join(look(), "\n"); !strings.Contains(found, "FastTrack") || !strings.Contains(found, "IPv6") ||
+		!strings.Contains(found, "login-by") || !strings.Contains(found, "permissions") {
+		t.Fatalf("before the script only this is wrong: %q", found)
+	}
+	for _, menu := range []string{"/user", "/ip/firewall/filter"} {
+		items := router.Print(menu)
+		if err := router.Remove(menu, items[len(items)-1][".id"]); err != nil {
+			t.Fatal(err)
+		}
+	}
+
+	script, _ := call(t, exitOK, "pw\n", append([]string{"routeros", "script", "--sessions", "api", "--password-file", "-"}, setUpArgs...)...)
+	var rules []map[string]string // as the router lists them
+	for _, c := range commandsOf(script) {
+		switch {
+		case c.menu == "/ip/firewall/filter" && c.attrs["place-before"] != "":
+			delete(c.attrs, "place-before")
+			rules = slices.Insert(rules, 0, c.attrs)
+		case c.menu == "/ip/firewall/filter", unsimulated[c.menu], c.attrs["place-before"] != "":
+		case c.menu == "/ip/hotspot" && c.verb == "set":
+			if err := router.Set(c.menu, "hotspot1", map[string]string{"profile": "zonegate-hsprof1"}); err != nil {
+				t.Fatal(err)
+			}
+		case c.verb == "add":
+			if c.menu == "/ip/hotspot/profile" {
+				c.attrs["name"] = "zonegate-hsprof1"
+			}
+			if c.menu == "/user" {
+				delete(c.attrs, "address") // this test is another one
+			}
+			add(c.menu, c.attrs)
+		}
+	}
+	for _, r := range append(rules, track) {
+		add("/ip/firewall/filter", r)
+	}
+	if found := look(); len(found) > 0 {
+		t.Errorf("after the script this is wrong: %q", found)
+	}
 }
