@@ -292,8 +292,14 @@ func (l *line) login(ctx context.Context) error {
 // parseVersion reads the first two numbers of "7.16.1 (stable)" or
 // "7.22beta3".
 func parseVersion(s string) (major, minor int) {
-	fmt.Sscanf(s, "%d.%d", &major, &minor)
-	return major, minor
+	first, rest, _ := strings.Cut(s, ".")
+	number := func(s string) (n int) {
+		for i := 0; i < len(s) && i < 4 && s[i] >= '0' && s[i] <= '9'; i++ {
+			n = 10*n + int(s[i]-'0')
+		}
+		return n
+	}
+	return number(first), number(rest)
 }
 
 // tlsConfig accepts exactly the certificate with a fingerprint. Nothing else

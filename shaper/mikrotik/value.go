@@ -45,12 +45,8 @@ func parseDuration(s string) (time.Duration, bool) {
 	var total time.Duration
 	for s != "" {
 		if strings.Count(s, ":") == 2 && !strings.ContainsAny(s, "wd") {
-			var h, m int64
-			var sec float64
-			if _, err := fmt.Sscanf(s, "%d:%d:%g", &h, &m, &sec); err != nil || h < 0 || m < 0 || sec < 0 {
-				return 0, false
-			}
-			return total + time.Duration(h)*time.Hour + time.Duration(m)*time.Minute + time.Duration(sec*float64(time.Second)), true
+			d, ok := parseClock(s)
+			return total + d, ok
 		}
 		n := 0
 		for n < len(s) && (s[n] >= '0' && s[n] <= '9') {
@@ -70,6 +66,19 @@ func parseDuration(s string) (time.Duration, bool) {
 		}
 		total += time.Duration(v) * unit
 		s = s[m:]
+	}
+	return total, true
+}
+
+// parseClock reads hours, minutes and seconds: 02:03:04.
+func parseClock(s string) (time.Duration, bool) {
+	var total time.Duration
+	for i, part := range strings.SplitN(s, ":", 3) {
+		n, err := strconv.ParseUint(part, 10, 31)
+		if err != nil {
+			return 0, false
+		}
+		total += time.Duration(n) * [...]time.Duration{time.Hour, time.Minute, time.Second}[i]
 	}
 	return total, true
 }
