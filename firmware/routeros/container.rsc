@@ -12,7 +12,12 @@
 #   /import container.rsc
 # Twice changes nothing. container-remove.rsc takes it away again. Not run on a router yet.
 #
-# Before 7.21 other words are known (release notes of 7.20 and 7.21): in mounts name= for list=,
+# Each line names the page of MikroTik's manual about its menu. The words were checked against
+# terraform-routeros/terraform-provider-routeros (resource_container*.go: dns, hostname, logging,
+# root-dir, start-on-boot, comment, src, dst, key, value) and tikoci/routeros-skills
+# (routeros-container: list, envlists and mountlists of 7.20 and 7.21).
+#
+# Before 7.21 other words are known (the latter): in mounts name= for list=,
 # in container mounts= for mountlists=; before 7.20 also in envs name= for list= and in container
 # envlist= for envlists=.
 

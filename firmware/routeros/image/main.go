@@ -9,10 +9,9 @@
 //
 // RouterOS takes from /container/add file= what "docker save" wrote before it
 // changed to the OCI layout: manifest.json, the configuration and layers as
-// plain tar files. An OCI layout, a compressed layer or a list of platforms ends
-// in an extraction error, and one layer is what every version unpacks (MikroTik's
-// manual, "Container"; Fluent-networks/tailscale-mikrotik issue 24; tikoci's
-// notes on its loader).
+// plain tar files. An OCI layout ends in an extraction error (the repository
+// Fluent-networks/tailscale-mikrotik, issue 24); one layer without compression is
+// what its loader is known to take (tikoci/routeros-skills, routeros-container).
 package main
 
 import (
