@@ -190,8 +190,7 @@ func (m mikrotikSetUp) clock(s *rsc) {
 		s.do(`:if (![/system ntp client get enabled]) do={ /system ntp client set enabled=yes server-dns-names=0.pool.ntp.org,1.pool.ntp.org }`)
 		return
 	}
-	s.do(`:if ([:len [/system ntp client servers find]] = 0) do={ /system ntp client servers add address=pool.ntp.org }`)
-	s.do(`:if (![/system ntp client get enabled]) do={ /system ntp client set enabled=yes }`)
+	s.do(`:if (![/system ntp client get enabled]) do={ /system ntp client set enabled=yes servers=pool.ntp.org }`)
 }
 
 func (m mikrotikSetUp) apiAccess(s *rsc) {

@@ -6,8 +6,7 @@
 # CHANGE-ME stands for a secret that is not printed here: what has it is made disabled. See the end.
 
 # The clock, before a certificate is dated (manual, "NTP"). An NTP client that is on is left alone.
-:if ([:len [/system ntp client servers find]] = 0) do={ /system ntp client servers add address=pool.ntp.org }
-:if (![/system ntp client get enabled]) do={ /system ntp client set enabled=yes }
+:if (![/system ntp client get enabled]) do={ /system ntp client set enabled=yes servers=pool.ntp.org }
 
 # A user for the API alone, with what the gateway needs (manual, "User": policies), from its address only.
 :if ([:len [/user group find where name="zonegate"]] = 0) do={ /user group add name=zonegate policy=api,read,write comment="zonegate setup group" }

@@ -6,8 +6,7 @@
 # CHANGE-ME stands for a secret that is not printed here: what has it is made disabled. See the end.
 
 # The clock, before a certificate is dated (manual, "NTP"). An NTP client that is on is left alone.
-:if ([:len [/system ntp client servers find]] = 0) do={ /system ntp client servers add address=pool.ntp.org }
-:if (![/system ntp client get enabled]) do={ /system ntp client set enabled=yes }
+:if (![/system ntp client get enabled]) do={ /system ntp client set enabled=yes servers=pool.ntp.org }
 
 # RADIUS (manual, "RADIUS"). 1 s is enough for slow flash; the default of 300 ms is not.
 :if ([:len [/radius find where comment="zonegate setup radius"]] = 0) do={ /radius add service=hotspot address=192.168.88.2 secret="CHANGE-ME" authentication-port=1812 accounting-port=1813 timeout=1s require-message-auth=yes-for-request-resp disabled=yes comment="zonegate setup radius" }
