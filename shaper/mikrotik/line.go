@@ -28,7 +28,7 @@ var (
 	// certificate.
 	ErrCertificate = errors.New("the router shows another certificate than the configured one")
 	// ErrNoCertificate means that the router cannot speak TLS.
-	ErrNoCertificate = errors.New("no TLS with the router; give it a certificate: /ip/service/set api-ssl certificate=...")
+	ErrNoCertificate = errors.New("no TLS with the router; give it a certificate: /ip/service/set api-ssl certificate=NAME")
 	// ErrVersion means that this RouterOS is too old.
 	ErrVersion = errors.New("RouterOS before 6.49 is not supported; upgrade the router: /system/package/update/install")
 	// ErrPermission means that the router's user may not do what is needed.

@@ -149,6 +149,3 @@ func parsePace(s string) pace {
 func (p pace) String() string {
 	return strconv.FormatUint(p.up, 10) + "/" + strconv.FormatUint(p.down, 10)
 }
-
-// sameText compares names that the router may print in either case.
-func sameText(a, b string) bool { return strings.EqualFold(a, b) }
