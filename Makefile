@@ -28,10 +28,10 @@ GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.1.4
 TEMPL       := github.com/a-h/templ/cmd/templ@v0.3.977
 
 # Packages whose tests make network namespaces or mounts: run once, one at a time, as root.
-ROOTED := ^zonegate/(cmd|internal/lab|shaper/kernel)(/|$$)
+ROOTED := ^zonegate/(cmd|firmware|internal/lab|shaper/kernel)(/|$$)
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
 
 deps: ## install the Debian packages that the lab needs, if missing
 	@scripts/deps.sh
@@ -69,6 +69,11 @@ kernel: build/runtests ## tests against the running kernel, in network namespace
 cross: build/runtests ## build for every router, compile the tests for it, run some as mips and arm
 	@scripts/cross.sh
 
+ROUTEROS := build/routeros
+export VERSION
+routeros-image: ## build the container images for RouterOS (arm, arm64, amd64) into build/routeros/
+	@scripts/routeros-image.sh $(ROUTEROS)
+
 size: ## size of the router's binary by package; fails above the ceiling
 	@scripts/size.sh
 
@@ -91,4 +96,4 @@ clean: ## remove build/
 build/runtests: scripts/runtests/main.go
 	@go build -o $@ ./scripts/runtests
 
-.PHONY: help deps testdeps build lab bench bench-radius test unit kernel cross size lint generate fuzz vuln clean
+.PHONY: help deps testdeps build lab bench bench-radius test unit kernel cross routeros-image size lint generate fuzz vuln clean

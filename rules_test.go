@@ -49,12 +49,14 @@ var arrows = []row{
 	{"cmd/...", []string{"*"}, []string{"*"}},
 	{"internal/lab/...", []string{"*"}, []string{"*"}},
 	{"scripts/...", nil, nil},
+	{"firmware/...", nil, nil},
 
 	{"radius/...", []string{".", "radius/..."}, []string{"layeh.com/radius"}},
 	{"portal/...", []string{".", "web", "portal/..."}, []string{"github.com/gin-gonic/gin", "github.com/a-h/templ"}},
 	{"web", nil, []string{"github.com/a-h/templ"}},
 
 	{"shaper", []string{"."}, nil},
+	{"shaper/conformance", []string{"."}, nil},
 	{"shaper/kernel/...", []string{".", "shaper", "shaper/kernel/..."}, []string{
 		"github.com/vishvananda/netlink", "github.com/vishvananda/netns", "github.com/mdlayher/netlink"}},
 	{"shaper/mikrotik/...", []string{".", "shaper"}, []string{"github.com/go-routeros/routeros/v3"}},
@@ -202,7 +204,7 @@ func checkRouterLinks(linked []string) (problems []string) {
 		case matches("hub/...", path):
 			problems = append(problems, fmt.Sprintf("the router's program links %s: keys that can pay money out must never reach a router", path))
 		case matches("internal/lab/...", path), path == "internal/disk/faultdisk", path == "radius/coa/fakenas",
-			path == "shaper/mikrotik/simros", l == "testing":
+			path == "shaper/conformance", path == "shaper/mikrotik/simros", l == "testing":
 			problems = append(problems, fmt.Sprintf("the router's program links %s: that is for tests and the lab", l))
 		}
 	}

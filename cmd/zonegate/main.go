@@ -76,6 +76,7 @@ func init() {
 		{"nas test", "NAME", "say what is wrong with one, and how to mend it", defineNASTest},
 		{"nas remove", "NAME", "forget one, with its sessions", defineNASRemove},
 		{"nas login-page", "[URL]", "print the login.html that leads a MikroTik's customers here", defineNASLoginPage},
+		{"routeros script", "[--remove]", "print what sets a MikroTik up, to paste into its terminal", defineRouterOSScript},
 		{"reconcile", "", "compare state and data path now, and mend", defineReconcile},
 		{"journal verify", "", "check the journal's chain and replay it", defineJournalVerify},
 		{"backup", "FILE|-", "write everything of value to a file", defineBackup},

@@ -275,8 +275,17 @@ func (z *zone) open(c kernel.Config) *kernel.Shaper {
 // start makes a Shaper and runs it.
 func (z *zone) start(c kernel.Config) *enforced {
 	z.t.Helper()
-	e := &enforced{Shaper: z.open(c), t: z.t, book: newBook()}
-	e.ReportTo(e.book)
+	b := newBook()
+	e := z.startFor(c, b)
+	e.book = b
+	return e
+}
+
+// startFor is start with an accountant of the caller's.
+func (z *zone) startFor(c kernel.Config, a kernel.Accountant) *enforced {
+	z.t.Helper()
+	e := &enforced{Shaper: z.open(c), t: z.t}
+	e.ReportTo(a)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- e.Run(ctx) }()

@@ -1,0 +1,5 @@
+//go:build !race
+
+package mikrotik_test
+
+const many = 1000
