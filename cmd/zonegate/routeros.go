@@ -31,7 +31,7 @@ func defineRouterOSScript(f *flag.FlagSet) action {
 	address := f.String("address", "", "`IPv4` address at which the router finds this gateway")
 	ifname := f.String("interface", "", "`name` of the hotspot's interface")
 	server := f.String("server", "hotspot1", "`name` of the hotspot server")
-	sessions := f.String("sessions", "radius", "`who` owns the sessions: radius or api, never both")
+	sessions := f.String("sessions", "radius", "`who` owns the sessions: radius, or (not served yet) api, never both")
 	port := f.Uint("portal-port", 2050, "`port` of the portal here")
 	secret := f.String("secret-file", "", "`file` with the RADIUS secret, or -; without it a placeholder is printed")
 	password := f.String("password-file", "", "`file` with a password for the API's user, or -; without it a placeholder")
