@@ -1,6 +1,7 @@
 package radius
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -72,6 +73,7 @@ type Server struct {
 	Logger *slog.Logger
 
 	answers responder // what tests put in the translator's place
+	readers int       // of each socket, where a test counts on an order
 }
 
 // Run serves until the context is done. Then it reads no more, lets requests
@@ -109,7 +111,7 @@ func (s *Server) Run(ctx context.Context) error {
 		}
 	})()
 	for _, so := range sockets {
-		for range readersEach {
+		for range cmp.Or(s.readers, readersEach) {
 			readers.Go(func() error { return t.read(ctx, so) })
 		}
 	}

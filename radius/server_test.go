@@ -90,7 +90,7 @@ func serve(t testing.TB, set func(*Server, *served)) *served {
 		t.Fatal(err)
 	}
 	v := &served{t: t, stand: &stand{}, book: book, counters: new(Counters), log: new(bytes.Buffer)}
-	s := &Server{Book: book, Auth: loopback, Acct: loopback, Counters: v.counters, answers: v.stand,
+	s := &Server{Book: book, Auth: loopback, Acct: loopback, Counters: v.counters, answers: v.stand, readers: 1,
 		Logger: slog.New(slog.NewTextHandler(&lockedBuffer{b: v.log}, nil))}
 	if set != nil {
 		set(s, v)
