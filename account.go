@@ -45,8 +45,12 @@ func (t *tx) account(u Usage) error {
 			if err := t.end(grant.ID, Spent); err != nil {
 				return err
 			}
-		} else if u.Spent {
-			// Topped up in the meantime: the data path gets its new order.
+		} else if u.Spent && x.Path == "" {
+			// Topped up in the meantime, or sessions of NASes hold the rest: the
+			// data path gets its new order.
+			if err := t.share(&grant); err != nil {
+				return err
+			}
 			t.touch(grant.ID)
 		}
 	}

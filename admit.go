@@ -251,7 +251,9 @@ func (g *Gate) slice(grant *Grant, id SessionID) uint64 {
 	for _, other := range g.state.byGrant[grant.ID] {
 		x := g.state.sessions[other]
 		held := g.uncharged(x).Total()
-		if other != id && !x.Stopped {
+		// A session of the kernel holds nothing: it keeps its place, and gets
+		// what is left.
+		if other != id && !x.Stopped && x.Path != "" {
 			held += g.outstanding(x)
 			places--
 		}

@@ -27,4 +27,11 @@ func TestNASReplayedOnGivesNoFreeTime(t *testing.T) {
 	if bal.TimeLeft > 11*time.Minute {
 		t.Errorf("after an hour online %v are left", bal.TimeLeft)
 	}
+	// Its owner is believed.
+	if err := b.gate.Removed(t.Context(), "ap"); err != nil {
+		t.Fatal(err)
+	}
+	if b.gate.Standing(phone1).Online {
+		t.Error("the NAS was removed, but its session goes on")
+	}
 }

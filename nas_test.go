@@ -206,19 +206,29 @@ func TestNASTimeEnds(t *testing.T) {
 
 // The kernel's sessions and those of NASes share one allowance.
 func TestNASSharesWithTheKernel(t *testing.T) {
-	b, _ := newNASBench(t)
+	b, book := newNASBench(t)
 	code := b.sell("family")
 	b.redeem(code, phone1)
 	b.use(phone1, Octets{Down: 2e6})
 	a := b.admit("ap", code, phone2)
-	if a.OctetsLeft() != 18e6/1 && a.OctetsLeft() != 9e6 {
+	if a.OctetsLeft() != 9e6 {
 		t.Errorf("%d octets for the second phone", a.OctetsLeft())
 	}
-	o, _ := b.path.order(phone1)
-	if o.Allowance+a.OctetsLeft() > 20e6 {
-		t.Errorf("%d for the kernel, %d for the NAS", o.Allowance, a.OctetsLeft())
+	if o, _ := b.path.order(phone1); o.Allowance != 2e6+9e6 {
+		t.Errorf("%d for the kernel, beside %d for the NAS", o.Allowance, a.OctetsLeft())
 	}
 	b.report(start(a, "s"))
+	// The kernel's phone has used its part while the other one does nothing: it
+	// gets some of that.
+	b.use(phone1, Octets{Down: 9e6})
+	o, _ := b.path.order(phone1)
+	if err := b.gate.Account(t.Context(), []Usage{{Session: o.Session, Octets: Octets{Down: 11e6}, Spent: true}}); err != nil {
+		t.Fatal(err)
+	}
+	e := book.take()
+	if o, _ := b.path.order(phone1); len(e) != 1 || e[0].Terms.Limit != 3e6 || o.Allowance != 11e6+6e6 {
+		t.Errorf("%d for the kernel, errands %+v", o.Allowance, e)
+	}
 	b.report(stop(a, "s", time.Minute, 0, 1e6))
 	if o, _ := b.path.order(phone1); o.Allowance != 19e6 {
 		t.Errorf("%d for the kernel afterwards", o.Allowance)

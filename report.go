@@ -20,6 +20,34 @@ func (g *Gate) Report(ctx context.Context, r Report) error {
 	return g.ask(ctx, q)
 }
 
+// Removed ends all sessions of a NAS that is asked no more.
+func (g *Gate) Removed(ctx context.Context, nas string) error {
+	q := newRequest(true, func(t *tx) error { return t.endAll(nas, 0) })
+	q.durable = true
+	return g.ask(ctx, q)
+}
+
+// endAll ends the sessions of a NAS that began longer ago.
+func (t *tx) endAll(nas string, ago time.Duration) error {
+	var ended []SessionID
+	for id, x := range t.sessions {
+		if x.Path == nas && !x.Over && x.Opened <= t.meta.Clock.Calendar-ago {
+			ended = append(ended, id)
+		}
+	}
+	sortBy(ended, func(a, b *SessionID) int { return cmp.Compare(*a, *b) })
+	for _, id := range ended {
+		if err := t.over(id); err != nil {
+			return err
+		}
+		if c, ok := t.gate.counted[id]; ok {
+			c.restarted = true
+			t.gate.counted[id] = c
+		}
+	}
+	return nil
+}
+
 // Restarted ends all sessions of a NAS that began before it restarted.
 //
 // Such a packet has nothing in it that is new each time: whoever has recorded
@@ -29,26 +57,10 @@ func (g *Gate) Report(ctx context.Context, r Report) error {
 // does lose ends when nothing is heard of it.
 func (g *Gate) Restarted(ctx context.Context, nas string, ago time.Duration) error {
 	q := newRequest(true, func(t *tx) error {
-		var ended []SessionID
 		if _, lies := t.gate.steady[nas]; lies {
 			return nil
 		}
-		for id, x := range t.sessions {
-			if x.Path == nas && !x.Over && x.Opened <= t.meta.Clock.Calendar-ago {
-				ended = append(ended, id)
-			}
-		}
-		sortBy(ended, func(a, b *SessionID) int { return cmp.Compare(*a, *b) })
-		for _, id := range ended {
-			if err := t.over(id); err != nil {
-				return err
-			}
-			if c, ok := t.gate.counted[id]; ok {
-				c.restarted = true
-				t.gate.counted[id] = c
-			}
-		}
-		return nil
+		return t.endAll(nas, ago)
 	})
 	q.durable = true
 	return g.ask(ctx, q)

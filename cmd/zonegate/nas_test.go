@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -149,10 +148,7 @@ type ledger struct {
 }
 
 func (l *ledger) Sessions() []zonegate.SessionView { return l.sessions }
-func (l *ledger) Restarted(_ context.Context, path string, ago time.Duration) error {
-	if ago != 0 {
-		return errors.New("it was just now")
-	}
+func (l *ledger) Removed(_ context.Context, path string) error {
 	l.ended = append(l.ended, path)
 	return l.err
 }

@@ -17,7 +17,7 @@ import (
 // A nasGate is the gate as the desk for NASes needs it.
 type nasGate interface {
 	Sessions() []zonegate.SessionView
-	Restarted(ctx context.Context, nas string, ago time.Duration) error
+	Removed(ctx context.Context, nas string) error
 }
 
 var _ nasGate = (*zonegate.Gate)(nil)
@@ -144,7 +144,7 @@ func (d *nasDesk) RemoveNAS(ctx context.Context, name string) (control.RemovedNA
 		}
 	}
 	for path, n := range paths {
-		if err := d.gate.Restarted(ctx, path, 0); err != nil {
+		if err := d.gate.Removed(ctx, path); err != nil {
 			return out, fmt.Errorf("%s is no longer answered, but its sessions could not be ended: %w", name, err)
 		}
 		out.Sessions += n
