@@ -47,12 +47,13 @@ func (c *checker) check(raw *rawConfig) *Config {
 		c.add("log_level", `must be "debug", "info", "warn" or "error", not %q`, level)
 	}
 	c.checkZone(cfg, &raw.Zone)
-	c.checkNetwork(cfg, &raw.Network)
+	c.checkNetwork(cfg, &raw.Network, drives(&raw.MikroTik))
 	c.checkPortal(cfg, &raw.Portal)
 	c.checkDNS(cfg, &raw.DNS)
-	c.checkRADIUS(cfg, &raw.RADIUS)
+	c.checkRADIUS(cfg, &raw.RADIUS, drives(&raw.MikroTik))
+	c.checkMikroTik(cfg, &raw.MikroTik)
 	if noLAN(raw) && len(raw.Garden.Domains) > 0 {
-		c.add("garden.domains", "has no effect without network.lan; what can be reached before paying is set on the NAS")
+		c.add("garden.domains", "has no effect without network.lan; what can be reached before paying is set on the NAS or the MikroTik")
 	}
 	for i, d := range raw.Garden.Domains {
 		name, reason := gardenDomain(d)
@@ -94,13 +95,15 @@ func (c *checker) checkZone(cfg *Config, raw *rawZone) {
 // noLAN says that the file asks for a gateway without a data path of its own.
 func noLAN(raw *rawConfig) bool { return raw.Network.LAN != nil && *raw.Network.LAN == "" }
 
-func (c *checker) checkNetwork(cfg *Config, raw *rawNetwork) {
+// checkNetwork checks the interfaces. api says that the data path is a
+// MikroTik.
+func (c *checker) checkNetwork(cfg *Config, raw *rawNetwork, api bool) {
 	n := &cfg.Network
 	n.IsolateClients = value(raw.IsolateClients, true)
 	if raw.LAN == nil {
-		c.missing("network.lan", `name the interface of the customers, such as lan = "br-lan", or write lan = "" if all of them are behind NASes`)
+		c.missing("network.lan", `name the interface of the customers, such as lan = "br-lan", or write lan = "" if all of them are behind NASes or a MikroTik`)
 	} else if *raw.LAN == "" {
-		c.checkNoNetwork(raw)
+		c.checkNoNetwork(n, raw, api)
 		return
 	} else if n.LAN = *raw.LAN; !validInterface(n.LAN) {
 		c.add("network.lan", "%q cannot be the name of an interface; ip link shows the names", n.LAN)
@@ -126,18 +129,25 @@ func (c *checker) checkNetwork(cfg *Config, raw *rawNetwork) {
 	n.LinkUp = c.rate("network.link_up", raw.LinkUp)
 }
 
-// checkNoNetwork refuses what would shape traffic that never comes by.
-func (c *checker) checkNoNetwork(raw *rawNetwork) {
+// checkNoNetwork refuses what would shape traffic that never comes by. A
+// MikroTik's commitments are scaled to the link if it is told.
+func (c *checker) checkNoNetwork(n *Network, raw *rawNetwork, api bool) {
 	const fix = "has no effect without a LAN; remove it, or name the interface of the customers in lan"
 	if raw.WAN != nil {
 		c.add("network.wan", fix)
 	}
-	if raw.LinkDown != nil {
-		c.add("network.link_down", fix)
+	link := func(key string, raw *string) uint64 {
+		if raw == nil {
+			return 0
+		}
+		if !api {
+			c.add(key, fix)
+			return 0
+		}
+		return c.rate(key, raw)
 	}
-	if raw.LinkUp != nil {
-		c.add("network.link_up", fix)
-	}
+	n.LinkDown = link("network.link_down", raw.LinkDown)
+	n.LinkUp = link("network.link_up", raw.LinkUp)
 	if raw.IsolateClients != nil {
 		c.add("network.isolate_clients", fix)
 	}
@@ -218,10 +228,12 @@ func (c *checker) checkDNS(cfg *Config, raw *rawDNS) {
 	}
 }
 
-func (c *checker) checkRADIUS(cfg *Config, raw *rawRADIUS) {
+// checkRADIUS checks the server. api says that a MikroTik lets customers in
+// without it.
+func (c *checker) checkRADIUS(cfg *Config, raw *rawRADIUS, api bool) {
 	r := &cfg.RADIUS
 	r.Enabled = value(raw.Enabled, true)
-	if !r.Enabled && cfg.Network.LAN == "" && c.places.has("network.lan") {
+	if !r.Enabled && cfg.Network.LAN == "" && !api && c.places.has("network.lan") {
 		c.add("radius.enabled", "must be true without network.lan: nobody could come online")
 	}
 	r.AuthPort = uint16(c.whole("radius.auth_port", raw.AuthPort, 1812, 1, 65535))

@@ -27,6 +27,7 @@ type Config struct {
 	Portal   Portal
 	DNS      DNS
 	RADIUS   RADIUS
+	MikroTik MikroTik
 	Garden   Garden
 	Vouchers Vouchers
 	Limits   Limits
@@ -50,11 +51,12 @@ type Zone struct {
 type Network struct {
 	// LAN is the interface that customers are on; WAN holds at least one
 	// interface, never LAN. An empty LAN means that all customers are behind
-	// NASes: then nothing else of the network is set.
+	// NASes or a MikroTik: then WAN is empty too.
 	LAN string
 	WAN []string
 	// LinkDown and LinkUp are what the uplink gives, in bit/s, never 0 with a
-	// LAN. Down is towards the customers.
+	// LAN. Down is towards the customers. Without a LAN they are only set where
+	// the MikroTik's API owns the sessions, and 0 is not known.
 	LinkDown, LinkUp uint64
 	// IsolateClients keeps customers from reaching each other.
 	IsolateClients bool
@@ -102,6 +104,28 @@ type RADIUS struct {
 	// IdleTimeout is after how long without traffic NASes are told to end a
 	// session.
 	IdleTimeout time.Duration
+}
+
+// A MikroTik is the router whose hotspot zonegate drives, or only examines.
+type MikroTik struct {
+	// Address is the host and port of the router's API. Empty means that there
+	// is no such router, and then the other fields are empty too.
+	Address string
+	// User is the router's user to log in as.
+	User string
+	// PasswordFile is the absolute path of the file with its password.
+	PasswordFile string
+	// Fingerprint is the SHA-256 of the router's certificate, 64 small hex
+	// digits; empty if Plain.
+	Fingerprint string
+	// Plain uses no TLS.
+	Plain bool
+	// Server is the hotspot server; empty where the router has one.
+	Server string
+	// Drives says that the sessions of the router are zonegate's, over the API.
+	// Otherwise they are RADIUS's, and the router is only examined. It is never
+	// set with a LAN.
+	Drives bool
 }
 
 // A Garden is what strangers may reach before they pay.

@@ -120,6 +120,10 @@ func TestReference(t *testing.T) {
 			Enabled: true, Listen: []netip.Addr{netip.MustParseAddr("192.168.88.2")}, AuthPort: 1812, AcctPort: 1813,
 			Interim: 5 * time.Minute, IdleTimeout: 15 * time.Minute,
 		},
+		MikroTik: config.MikroTik{
+			Address: "192.168.88.1:8729", User: "zonegate", PasswordFile: "/etc/zonegate/mikrotik.password",
+			Fingerprint: "5f0a8c11d27e93b4460f6a2bc8e5713d904abe1867fc25d38e01b95cf472a63b", Server: "hotspot1",
+		},
 		Garden:   config.Garden{Domains: []string{"example.org", "*.example.com"}},
 		Vouchers: config.Vouchers{WrongPerDevice: 5},
 		Limits:   config.Limits{Checkpoint: time.Minute, IdleTimeout: 15 * time.Minute, Megabyte: 1_000_000},
@@ -216,6 +220,48 @@ interim = "60s"
 	}
 	if diff := cmp.Diff(want, cfg.RADIUS, compare); diff != "" {
 		t.Errorf("radius (-want +got):\n%s", diff)
+	}
+}
+
+// A gateway that drives a MikroTik, with and without TLS.
+func TestDrivesMikroTik(t *testing.T) {
+	const zone = "[zone]\nname = 'Awa'\nid = 'a'\n"
+	cfg := parse(t, zone+`
+[network]
+lan = ""
+link_down = "8M"
+[radius]
+enabled = false
+[mikrotik]
+address = "Router.Lan"
+password_file = "/etc//password"
+fingerprint = "`+strings.Repeat("AB:", 31)+`ab"
+sessions = "api"
+`)
+	want := config.MikroTik{
+		Address: "router.lan:8729", User: "zonegate", PasswordFile: "/etc/password",
+		Fingerprint: strings.Repeat("ab", 32), Drives: true,
+	}
+	if diff := cmp.Diff(want, cfg.MikroTik); diff != "" {
+		t.Errorf("mikrotik (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(config.Network{LinkDown: 8_000_000, IsolateClients: true}, cfg.Network); diff != "" {
+		t.Errorf("network (-want +got):\n%s", diff)
+	}
+	for address, want := range map[string]string{
+		"[fd00::1]": "[fd00::1]:8728", "10.0.0.1": "10.0.0.1:8728", "10.0.0.1:18728": "10.0.0.1:18728",
+	} {
+		cfg := parse(t, zone+"[network]\nlan = ''\n[mikrotik]\naddress = '"+address+
+			"'\nuser = 'x'\npassword_file = '/p'\nplain = true\nserver = 'hs'\nsessions = 'api'")
+		want := config.MikroTik{Address: want, User: "x", PasswordFile: "/p", Plain: true, Server: "hs", Drives: true}
+		if diff := cmp.Diff(want, cfg.MikroTik); diff != "" {
+			t.Errorf("mikrotik (-want +got):\n%s", diff)
+		}
+	}
+	// An empty address turns the rest off.
+	cfg = parse(t, zone+"[network]\nlan = ''\n[mikrotik]\naddress = ''\nsessions = 'api'\nplain = true")
+	if diff := cmp.Diff(config.MikroTik{}, cfg.MikroTik); diff != "" {
+		t.Errorf("mikrotik (-want +got):\n%s", diff)
 	}
 }
 

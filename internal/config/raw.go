@@ -13,6 +13,7 @@ type rawConfig struct {
 	Portal   rawPortal   `toml:"portal"`
 	DNS      rawDNS      `toml:"dns"`
 	RADIUS   rawRADIUS   `toml:"radius"`
+	MikroTik rawMikroTik `toml:"mikrotik"`
 	Garden   rawGarden   `toml:"garden"`
 	Vouchers rawVouchers `toml:"vouchers"`
 	Limits   rawLimits   `toml:"limits"`
@@ -55,6 +56,16 @@ type rawRADIUS struct {
 	Strict      *bool    `toml:"strict"`
 	Interim     *string  `toml:"interim"`
 	IdleTimeout *string  `toml:"idle_timeout"`
+}
+
+type rawMikroTik struct {
+	Address      *string `toml:"address"`
+	User         *string `toml:"user"`
+	PasswordFile *string `toml:"password_file"`
+	Fingerprint  *string `toml:"fingerprint"`
+	Plain        *bool   `toml:"plain"`
+	Server       *string `toml:"server"`
+	Sessions     *string `toml:"sessions"`
 }
 
 type rawGarden struct {
