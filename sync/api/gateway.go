@@ -30,6 +30,11 @@ const (
 
 // HeartbeatEvery is how often the hub writes a comment to an idle event
 // stream. Three are missed before the gateway takes the stream for dead.
+//
+// An event is a push: "id:" its Seq, "data:" one line with the JSON of a
+// Signed. The header Last-Event-ID says after which push a stream or a page
+// begins. A stream begins with a comment at once, which tells the gateway that
+// no proxy on the way holds it back.
 const HeartbeatEvery = 25 * time.Second
 
 // Money is an amount in minor units of an ISO 4217 currency.
