@@ -126,6 +126,7 @@ const (
 	CodeConflict     = "conflict" // an entry with this number is known and differs
 	CodeUsed         = "used"     // a one-time code or voucher was used before
 	CodeExpired      = "expired"
-	CodeLimit        = "limit" // the reseller's limit of vouchers, or too many requests
+	CodeLimit        = "limit"  // the reseller's limit of vouchers, or too many requests
+	CodeExists       = "exists" // the name is taken
 	CodeUnavailable  = "unavailable"
 )
