@@ -7,6 +7,8 @@ import (
 	"math/rand/v2"
 	"sync"
 	"time"
+
+	"zonegate/sync/api"
 )
 
 // A pace is how fast everything goes; tests go faster.
@@ -17,6 +19,7 @@ type pace struct {
 	beat                      time.Duration // between heartbeats
 	trialBeat                 time.Duration // while a setting is on trial
 	denied                    time.Duration // between heartbeats that are refused
+	firstSign                 time.Duration // until a stream that brings nothing is held back
 	silence                   time.Duration // until a stream is dead
 	settled                   time.Duration // after which a stream is a good one
 	poll                      time.Duration // between pages where streams do not pass
@@ -37,7 +40,7 @@ var usualPace = pace{
 	breakerFirst: 15 * time.Second, breakerMost: 5 * time.Minute,
 	retryFirst: 2 * time.Second, retryMost: 2 * time.Minute,
 	beat: time.Minute, trialBeat: 15 * time.Second, denied: 15 * time.Minute,
-	silence: 80 * time.Second, settled: time.Minute,
+	firstSign: 30 * time.Second, silence: 3*api.HeartbeatEvery + 5*time.Second, settled: time.Minute,
 	poll: time.Minute, streamAgain: time.Hour,
 	look: 5 * time.Second, usage: 10 * time.Minute, keep: time.Minute, conflict: time.Hour,
 	trial: 2 * time.Minute, check: 5 * time.Second,

@@ -98,7 +98,7 @@ func newClient(e Endpoint, token string, c Clock, seen time.Time, p pace) (*clie
 	}
 	return &client{
 		base: strings.TrimSuffix(base.String(), "/"), token: token, verify: v,
-		http: &http.Client{Transport: t, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
+		http:    &http.Client{Transport: t, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
 		breaker: &breaker{first: p.breakerFirst, most: p.breakerMost},
 	}, nil
 }
@@ -171,36 +171,32 @@ var errBody = errors.New("the server's answer cannot be read")
 // call sends in and reads the answer into out; either may be nil. It is over
 // after callTimeout. Every call of a gateway can be repeated.
 func (c *client) call(ctx context.Context, method, path string, in, out any) error {
-	_, err := c.callTagged(ctx, method, path, "", in, out)
+	_, err := c.callWith(ctx, method, path, http.Header{}, in, out)
 	return err
 }
 
-// callTagged is call for a resource with an entity tag: have is the tag of the
-// representation that the caller has, and the answer's is returned. An
-// unchanged one is errUnchanged.
-func (c *client) callTagged(ctx context.Context, method, path, have string, in, out any) (tag string, err error) {
+// callWith is call with a header of the request's own; it returns that of the
+// answer.
+func (c *client) callWith(ctx context.Context, method, path string, header http.Header, in, out any) (http.Header, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	body := []byte(nil)
+	var body []byte
 	if in != nil {
+		var err error
 		if body, err = json.Marshal(in); err != nil {
-			return "", fmt.Errorf("encoding a call: %w", err)
+			return nil, fmt.Errorf("encoding a call: %w", err)
 		}
-	}
-	header := http.Header{}
-	if have != "" {
-		header.Set("If-None-Match", have)
 	}
 	a, err := c.send(ctx, method, path, header, body)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	defer a.Body.Close()
 	if out == nil {
 		// Read to its end, so that the connection can be used again.
 		io.Copy(io.Discard, io.LimitReader(a.Body, 4<<10))
 		c.breaker.passed()
-		return "", nil
+		return a.Header, nil
 	}
 	content, err := io.ReadAll(io.LimitReader(a.Body, api.MaxBody+1))
 	if err == nil && len(content) > api.MaxBody {
@@ -211,10 +207,10 @@ func (c *client) callTagged(ctx context.Context, method, path, have string, in, 
 	}
 	if err != nil {
 		c.breaker.failed()
-		return "", fmt.Errorf("%w: %w", errBody, err)
+		return nil, fmt.Errorf("%w: %w", errBody, err)
 	}
 	c.breaker.passed()
-	return a.Header.Get("ETag"), nil
+	return a.Header, nil
 }
 
 // errUnchanged is the answer 304.
