@@ -10,9 +10,10 @@ import (
 	"time"
 )
 
-// SetPlans makes exactly these plans the ones that are sold. A changed plan
-// gets a new version; grants keep theirs, unless running is set. Nothing
-// changes when one of the plans makes no sense.
+// SetPlans makes exactly these plans the ones of the zone's own that are sold; a
+// hub's stay as they are. A changed plan gets a new version; grants keep theirs,
+// unless running is set. Nothing changes when one of the plans makes no sense,
+// or has the id of one that the hub sells (ErrPlanTaken).
 func (g *Gate) SetPlans(ctx context.Context, plans []Plan, running bool) error {
 	var errs []error
 	seen := map[string]bool{}
@@ -33,7 +34,7 @@ func (g *Gate) SetPlans(ctx context.Context, plans []Plan, running bool) error {
 			}
 		}
 		for id, ref := range t.current {
-			if p := t.plans[ref]; !seen[id] && !p.Withdrawn {
+			if p := t.plans[ref]; !seen[id] && !p.Withdrawn && p.Hub == "" {
 				p.Withdrawn = true
 				if err := t.setPlan(p, false); err != nil {
 					return err
@@ -46,7 +47,10 @@ func (g *Gate) SetPlans(ctx context.Context, plans []Plan, running bool) error {
 
 func (t *tx) setPlan(p Plan, running bool) error {
 	if ref, ok := t.current[p.ID]; ok {
-		if t.plans[ref].SameOffer(p) {
+		switch now := t.plans[ref]; {
+		case now.Hub != "" && !now.Withdrawn && !t.meta.rests(now.Hub):
+			return fmt.Errorf("plan %q: %w", p.ID, ErrPlanTaken)
+		case now.Hub == "" && now.SameOffer(p):
 			return nil
 		}
 		p.Version = ref.Version + 1
@@ -59,8 +63,13 @@ func (t *tx) setPlan(p Plan, running bool) error {
 	if !running {
 		return nil
 	}
+	return t.replan(p)
+}
+
+// replan has the grants of a plan go over to a version of it.
+func (t *tx) replan(p Plan) error {
 	for id, grant := range t.grants {
-		if grant.Plan.ID == p.ID && !grant.State.Ended() {
+		if grant.Plan.ID == p.ID && grant.Plan != p.Ref() && !grant.State.Ended() {
 			if err := t.emit(GrantReplanned{id, p.Ref()}); err != nil {
 				return err
 			}
@@ -98,7 +107,7 @@ func (g *Gate) AddVouchers(ctx context.Context, b Batch, codes []string) error {
 	}
 	return g.do(ctx, false, func(t *tx) error {
 		ref, ok := t.current[b.Plan]
-		if !ok {
+		if !ok || t.meta.rests(t.plans[ref].Hub) {
 			return fmt.Errorf("plan %q: %w", b.Plan, ErrNoSuchPlan)
 		}
 		e := VouchersAdded{Batch: b.Name, Plan: ref, Site: b.Site, Expires: b.Expires.Round(0).UTC()}
@@ -114,6 +123,9 @@ func (g *Gate) AddVouchers(ctx context.Context, b Batch, codes []string) error {
 			}
 			k := t.meta.Key.VoucherKey(code)
 			_, known, err := t.voucher(k)
+			if hub := t.meta.Hub.CodeKey; err == nil && !known && hub != (ZoneKey{}) {
+				_, known, err = t.voucher(hub.VoucherKey(code))
+			}
 			switch n := len(NormalizeCode(code)); {
 			case err != nil:
 				return err
@@ -177,11 +189,11 @@ func (g *Gate) CreateVouchers(ctx context.Context, b Batch, count int) ([]string
 // RevokeVoucher makes a code worthless, and the grant that it became.
 func (g *Gate) RevokeVoucher(ctx context.Context, code string) error {
 	return g.do(ctx, false, func(t *tx) error {
-		v, ok, err := t.voucher(t.meta.Key.VoucherKey(code))
+		v, err := t.typed(code)
 		switch {
 		case err != nil:
 			return err
-		case !ok:
+		case v.Key == (VoucherKey{}):
 			return ErrWrongCode
 		case v.Revoked:
 			return ErrRevokedCode
@@ -208,7 +220,7 @@ func (g *Gate) Plans() []Plan {
 	defer g.mu.RUnlock()
 	var out []Plan
 	for _, ref := range g.state.current {
-		if p := g.state.plans[ref]; !p.Withdrawn {
+		if p := g.state.plans[ref]; !p.Withdrawn && !g.state.meta.rests(p.Hub) {
 			out = append(out, p)
 		}
 	}
@@ -243,7 +255,8 @@ func (g *Gate) Sessions() []SessionView {
 	return out
 }
 
-// A VoucherCount is how many unused vouchers of a batch there are.
+// A VoucherCount is how many unused vouchers of a batch there are. Site is
+// empty for those that can be redeemed here.
 type VoucherCount struct {
 	Batch   string
 	Plan    PlanRef
@@ -258,7 +271,10 @@ func (g *Gate) Vouchers() []VoucherCount {
 	defer g.mu.RUnlock()
 	counts := map[VoucherCount]int{}
 	for _, v := range g.state.vouchers {
-		if v.Grant == 0 && !v.Revoked {
+		if v.Grant == 0 && !v.Revoked && v.Purchase == "" {
+			if v.Hub && !g.state.meta.rests(v.Site) {
+				v.Site = ""
+			}
 			counts[VoucherCount{Batch: v.Batch, Plan: v.Plan, Site: v.Site, Expires: v.Expires}]++
 		}
 	}
@@ -305,7 +321,7 @@ func (g *Gate) Health() Health {
 		}
 	}
 	for _, v := range g.state.vouchers {
-		if v.Grant == 0 && !v.Revoked && v.Site == "" {
+		if v.Grant == 0 && !v.Revoked && v.Purchase == "" && (v.Site == "" || v.Hub && !g.state.meta.rests(v.Site)) {
 			h.Unused++
 		}
 	}

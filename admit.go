@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"crypto/subtle"
-	"encoding/hex"
 	"fmt"
 	"time"
 )
@@ -100,16 +99,10 @@ func proves(l Login) bool {
 
 // checkPassword asks whether one of the passwords that go with a code was
 // given: the one of its ticket, or else none, or the code again.
-func (t *tx) checkPassword(l Login) error {
-	if len(l.Code) > maxCode {
-		return ErrCodeTooLong
-	}
-	v, ok, err := t.voucher(t.meta.Key.VoucherKey(l.Code))
+func (t *tx) checkPassword(v *Voucher, l Login) error {
 	switch {
-	case err != nil:
-		return err
-	case ok && v.Secret != "":
-		password, err := t.meta.Key.unseal(v)
+	case v.Secret != "":
+		password, err := t.meta.Key.unseal(*v)
 		if err != nil {
 			return err
 		}
@@ -129,16 +122,24 @@ func (t *tx) checkPassword(l Login) error {
 }
 
 func (t *tx) admit(l Login) (Admission, error) {
+	var plain GrantID
 	if l.Code != "" {
-		if err := t.checkPassword(l); err != nil {
+		v, err := t.typed(l.Code)
+		if err == nil {
+			err = t.checkPassword(&v, l)
+		}
+		if err != nil {
 			return Admission{}, err
 		}
 		m := len(t.events)
-		if err := t.claim(Redemption{Code: l.Code, Device: l.Device, NAS: l.NAS}, true); err != nil {
+		if err := t.claim(&v, Redemption{Code: l.Code, Device: l.Device, NAS: l.NAS}, true); err != nil {
 			return Admission{}, err
 		}
 		if len(t.events) > m && t.gate.degraded != nil {
 			return Admission{}, t.gate.degraded
+		}
+		if v.Secret == "" {
+			plain = cmp.Or(v.Grant, t.meta.LastGrant)
 		}
 	}
 	for {
@@ -147,7 +148,7 @@ func (t *tx) admit(l Login) (Admission, error) {
 			return Admission{}, err
 		}
 		if t.octetsLeft(t.grants[id]) > 0 {
-			return t.place(*t.grants[id], l)
+			return t.place(*t.grants[id], l, plain == id)
 		}
 		if err := t.end(id, Spent); err != nil {
 			return Admission{}, err
@@ -155,8 +156,9 @@ func (t *tx) admit(l Login) (Admission, error) {
 	}
 }
 
-// place finds or opens the session of a login.
-func (t *tx) place(grant Grant, l Login) (Admission, error) {
+// place finds or opens the session of a login. Plain says that its code is that
+// of the grant and has no password of its own.
+func (t *tx) place(grant Grant, l Login, plain bool) (Admission, error) {
 	plan, ok := t.plan(grant.Plan)
 	if !ok {
 		return Admission{}, fmt.Errorf("plan %s: %w", grant.Plan.ID, ErrNoSuchPlan)
@@ -199,11 +201,8 @@ func (t *tx) place(grant Grant, l Login) (Admission, error) {
 	x = t.sessions[x.ID]
 	c := t.gate.counted[x.ID]
 	c.heard, c.login = t.now.Mono, knownLogin{token: t.gate.Token(grant.ID)}
-	if grant.Source.Kind == SourceVoucher && l.Code != "" {
-		key := t.meta.Key.VoucherKey(l.Code)
-		if grant.Source.Ref == hex.EncodeToString(key[:]) {
-			c.login.code = l.Code
-		}
+	if plain {
+		c.login.code = l.Code
 	}
 	t.gate.counted[x.ID] = c
 	return Admission{

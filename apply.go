@@ -37,11 +37,14 @@ func (s *State) apply(e Event) error {
 		s.putPlan(e.Plan)
 	case VouchersAdded:
 		for i, k := range e.Keys {
-			v := Voucher{Key: k, Plan: e.Plan, Batch: e.Batch, Site: e.Site, Expires: e.Expires}
+			v := Voucher{Key: k, Plan: e.Plan, Batch: e.Batch, Site: e.Site, Expires: e.Expires, Hub: e.Hub}
 			if i < len(e.Secrets) {
 				v.Secret = e.Secrets[i]
 			}
 			s.putVoucher(v)
+		}
+		if !e.Hub {
+			s.tell(Entry{Kind: EntryImported, Batch: e.Batch, Plan: e.Plan, Count: len(e.Keys)})
 		}
 	case VoucherRevoked:
 		v, ok, err := s.voucher(e.Key)
@@ -49,10 +52,12 @@ func (s *State) apply(e Event) error {
 			return fmt.Errorf("revoking a voucher: %w", orCorrupt(err))
 		}
 		v.Revoked = true
-		s.putVoucher(v)
+		s.setVoucher(v)
+		s.tell(Entry{Kind: EntryRevoked, Grant: v.Grant, Source: v.source(), HubCode: v.Hub && v.Purchase == "", Batch: v.Batch})
 	case GrantIssued:
 		return s.issue(e)
 	case GrantActivated:
+		s.tell(Entry{Kind: EntryStarted, Grant: e.Grant})
 		return s.change(e.Grant, func(g *Grant) {
 			g.State = Active
 			if now, ok := s.meta.Clock.wall(); ok {
@@ -69,11 +74,13 @@ func (s *State) apply(e Event) error {
 			}
 		})
 	case GrantMoved:
+		s.tell(Entry{Kind: EntryMoved, Grant: e.Grant, Device: e.To})
 		return s.change(e.Grant, func(g *Grant) {
 			g.Devices = append(without(g.Devices, e.From), e.To)
 			g.Moved, g.EverMoved = s.meta.Clock.Online, true
 		})
 	case ToppedUp:
+		s.tell(Entry{Kind: EntryTopUp, Grant: e.Grant, Octets: e.Octets, Time: e.Time})
 		return s.change(e.Grant, func(g *Grant) {
 			if g.Cap != 0 {
 				g.Cap += e.Octets
@@ -91,10 +98,14 @@ func (s *State) apply(e Event) error {
 	case GrantReplanned:
 		return s.change(e.Grant, func(g *Grant) { g.Plan = e.Plan })
 	case GrantEnded:
-		return s.change(e.Grant, func(g *Grant) {
+		err := s.change(e.Grant, func(g *Grant) {
 			s.pause(g)
 			g.State = e.State
 		})
+		if err == nil && s.settled(e.Grant) {
+			s.tellEnd(e.Grant)
+		}
+		return err
 	case SessionOpened:
 		s.putSession(Session{
 			ID: e.Session, Grant: e.Grant, Device: e.Device, Path: e.Path,
@@ -107,42 +118,79 @@ func (s *State) apply(e Event) error {
 	case SessionTold:
 		s.changeSession(e.Session, func(x *Session) { x.Terms = e.Terms })
 	case SessionLost:
-		if err := s.stop(e.Session); err != nil {
-			return err
-		}
-		s.changeSession(e.Session, func(x *Session) { x.Lost = true })
+		return s.settle(e.Session, func() error {
+			if err := s.stop(e.Session); err != nil {
+				return err
+			}
+			s.changeSession(e.Session, func(x *Session) { x.Lost = true })
+			return nil
+		})
 	case SessionResumed:
 		s.changeSession(e.Session, func(x *Session) { x.Stopped, x.Lost, x.Over = false, false, false })
 		if x, ok := s.sessions[e.Session]; ok {
 			return s.change(x.Grant, s.start)
 		}
 	case SessionOver:
-		if err := s.stop(e.Session); err != nil {
-			return err
-		}
-		if err := s.count(SessionOctets(e)); err != nil {
-			return err
-		}
-		s.changeSession(e.Session, func(x *Session) { x.Lost, x.Over = false, true })
+		return s.settle(e.Session, func() error {
+			if err := s.stop(e.Session); err != nil {
+				return err
+			}
+			if err := s.count(SessionOctets(e)); err != nil {
+				return err
+			}
+			s.changeSession(e.Session, func(x *Session) { x.Lost, x.Over = false, true })
+			return nil
+		})
 	case SessionStopped:
 		return s.stop(e.Session)
 	case SessionClosed:
 		if _, ok := s.sessions[e.Session]; !ok {
 			return nil
 		}
-		if err := s.stop(e.Session); err != nil {
-			return err
-		}
-		if err := s.count(SessionOctets(e)); err != nil {
-			return err
-		}
-		s.dropSession(s.sessions[e.Session])
+		return s.settle(e.Session, func() error {
+			if err := s.stop(e.Session); err != nil {
+				return err
+			}
+			if err := s.count(SessionOctets(e)); err != nil {
+				return err
+			}
+			s.dropSession(s.sessions[e.Session])
+			return nil
+		})
 	case UsageCounted:
 		for _, u := range e.Sessions {
 			if err := s.count(u); err != nil {
 				return err
 			}
 		}
+	case HubLinked:
+		return s.link(e)
+	case HubApplied:
+		s.meta.Hub.Applied = max(s.meta.Hub.Applied, e.Seq)
+	case EntriesDelivered:
+		s.deliver(e.Through)
+	case PurchaseAdded:
+		v, ok, err := s.voucher(e.Key)
+		if err != nil {
+			return fmt.Errorf("adding a purchase: %w", err)
+		}
+		if !ok {
+			v = Voucher{
+				Key: e.Key, Plan: e.Plan, Site: s.meta.Hub.Site, Hub: true,
+				Expires: e.Expires, Purchase: e.Purchase,
+			}
+		}
+		v.Twin = e.Claim
+		s.setVoucher(v)
+	case BatchRevoked:
+		for _, v := range s.vouchers {
+			if s.unusedOfBatch(&v, e.Batch) {
+				v.Revoked = true
+				s.putVoucher(v)
+			}
+		}
+	case SettingSet:
+		s.putSetting(e.Name, e.Value)
 	default:
 		return fmt.Errorf("event %T: %w", e, ErrCorrupt)
 	}
@@ -181,13 +229,15 @@ func (s *State) issue(e GrantIssued) error {
 	if !ok {
 		return fmt.Errorf("plan %s version %d: %w", e.Plan.ID, e.Plan.Version, ErrCorrupt)
 	}
+	sale := Entry{Kind: EntrySale, Grant: e.Grant, Source: e.Source, Plan: p.Ref(), Price: p.Price, Device: e.Device}
 	if e.Voucher != (VoucherKey{}) {
 		v, ok, err := s.voucher(e.Voucher)
 		if err != nil || !ok || v.Grant != 0 {
 			return fmt.Errorf("redeeming a voucher: %w", orCorrupt(err))
 		}
 		v.Grant = e.Grant
-		s.putVoucher(v)
+		s.setVoucher(v)
+		sale.HubCode, sale.Batch = v.Hub && v.Purchase == "", v.Batch
 	}
 	g := Grant{
 		ID: e.Grant, Source: e.Source, Plan: e.Plan, State: Banked,
@@ -201,6 +251,7 @@ func (s *State) issue(e GrantIssued) error {
 	s.putGrant(g)
 	s.meta.LastGrant = max(s.meta.LastGrant, e.Grant)
 	s.addSale(day, p)
+	s.tell(sale)
 	return nil
 }
 

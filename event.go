@@ -23,12 +23,13 @@ type (
 	PlanSet struct{ Plan Plan }
 
 	// VouchersAdded makes codes valid. Secrets are the sealed passwords of the
-	// codes of a sealed batch, and empty for any other.
+	// codes of a sealed batch, and empty for any other. Hub is as in Voucher.
 	VouchersAdded struct {
 		Batch   string
 		Plan    PlanRef
 		Site    string
 		Expires time.Time
+		Hub     bool
 		Keys    []VoucherKey
 		Secrets []string
 	}
@@ -131,6 +132,35 @@ type (
 	// UsageCounted charges what sessions have delivered. Counters are
 	// cumulative per session, so an event that comes twice charges once.
 	UsageCounted struct{ Sessions []SessionOctets }
+
+	// HubLinked joins the zone to a hub or says something new about it; the
+	// zero link ends it. Next is the number that the hub wants the next entry
+	// to have.
+	HubLinked struct {
+		Link HubLink
+		Next uint64
+	}
+
+	// HubApplied notes that a push was taken.
+	HubApplied struct{ Seq uint64 }
+
+	// EntriesDelivered forgets what the hub has acknowledged.
+	EntriesDelivered struct{ Through uint64 }
+
+	// PurchaseAdded makes a purchase at the hub known under Key, and under
+	// Claim if it has a code.
+	PurchaseAdded struct {
+		Purchase   string
+		Plan       PlanRef
+		Expires    time.Time
+		Key, Claim VoucherKey
+	}
+
+	// BatchRevoked makes the unused vouchers of a batch of the hub invalid.
+	BatchRevoked struct{ Batch string }
+
+	// SettingSet lays a value over a setting; an empty one takes it away.
+	SettingSet struct{ Name, Value string }
 )
 
 // SessionOctets is one line of UsageCounted.
@@ -139,23 +169,29 @@ type SessionOctets struct {
 	Octets  Octets
 }
 
-func (ZoneFounded) event()     {}
-func (PlanSet) event()         {}
-func (VouchersAdded) event()   {}
-func (VoucherRevoked) event()  {}
-func (GrantIssued) event()     {}
-func (GrantActivated) event()  {}
-func (DeviceAdded) event()     {}
-func (GrantMoved) event()      {}
-func (ToppedUp) event()        {}
-func (GrantReplanned) event()  {}
-func (GrantEnded) event()      {}
-func (SessionOpened) event()   {}
-func (SessionReported) event() {}
-func (SessionTold) event()     {}
-func (SessionLost) event()     {}
-func (SessionResumed) event()  {}
-func (SessionOver) event()     {}
-func (SessionStopped) event()  {}
-func (SessionClosed) event()   {}
-func (UsageCounted) event()    {}
+func (ZoneFounded) event()      {}
+func (PlanSet) event()          {}
+func (VouchersAdded) event()    {}
+func (VoucherRevoked) event()   {}
+func (GrantIssued) event()      {}
+func (GrantActivated) event()   {}
+func (DeviceAdded) event()      {}
+func (GrantMoved) event()       {}
+func (ToppedUp) event()         {}
+func (GrantReplanned) event()   {}
+func (GrantEnded) event()       {}
+func (SessionOpened) event()    {}
+func (SessionReported) event()  {}
+func (SessionTold) event()      {}
+func (SessionLost) event()      {}
+func (SessionResumed) event()   {}
+func (SessionOver) event()      {}
+func (SessionStopped) event()   {}
+func (SessionClosed) event()    {}
+func (UsageCounted) event()     {}
+func (HubLinked) event()        {}
+func (HubApplied) event()       {}
+func (EntriesDelivered) event() {}
+func (PurchaseAdded) event()    {}
+func (BatchRevoked) event()     {}
+func (SettingSet) event()       {}

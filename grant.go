@@ -43,7 +43,7 @@ func (s GrantState) Ended() bool { return s > Active }
 // payment makes one grant, never two.
 type Source struct {
 	Kind string
-	// Ref is the voucher's key in hex.
+	// Ref is the voucher's key in hex, or the hub's id of a purchase.
 	Ref string
 }
 
@@ -52,6 +52,8 @@ const (
 	SourceVoucher = "voucher"
 	// SourceTicket is a voucher with a password of its own.
 	SourceTicket = "ticket"
+	// SourceHub is a purchase at the hub.
+	SourceHub = "hub"
 )
 
 // A Grant is what a customer bought. Grants are values: a changed grant is a

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"reflect"
 	"slices"
 	"sync"
@@ -36,6 +37,8 @@ type memory struct {
 	plans    map[PlanRef]Plan
 	sessions map[SessionID]Session
 	sales    map[string]DaySales
+	settings map[string]string
+	entries  map[uint64]Entry
 	meta     Meta
 	fail     error
 	failed   bool
@@ -46,6 +49,7 @@ func newMemory() *memory {
 	return &memory{
 		vouchers: map[VoucherKey]Voucher{}, grants: map[GrantID]Grant{}, plans: map[PlanRef]Plan{},
 		sessions: map[SessionID]Session{}, sales: map[string]DaySales{},
+		settings: map[string]string{}, entries: map[uint64]Entry{},
 	}
 }
 
@@ -93,6 +97,18 @@ func (m *memory) Grant(id GrantID) (Grant, bool, error) {
 	return g, ok, nil
 }
 
+func (m *memory) Entries(after uint64, most int) ([]Entry, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var out []Entry
+	for _, n := range slices.Sorted(maps.Keys(m.entries)) {
+		if n > after && len(out) < most {
+			out = append(out, m.entries[n])
+		}
+	}
+	return out, nil
+}
+
 func (m *memory) Save(c Changes) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -118,6 +134,15 @@ func (m *memory) Save(c Changes) error {
 	for _, s := range c.Sales {
 		m.sales[s.Day+"/"+s.Plan] = s
 	}
+	maps.Copy(m.settings, c.Settings)
+	for _, e := range c.Entries {
+		m.entries[e.N] = e
+	}
+	for n := range m.entries {
+		if n <= c.Meta.Delivered || n > c.Meta.LastEntry {
+			delete(m.entries, n)
+		}
+	}
 	return nil
 }
 
@@ -128,6 +153,7 @@ func (m *memory) live() Changes {
 	c := Changes{
 		Meta: m.meta, Plans: slices.Collect(maps.Values(m.plans)),
 		Sessions: slices.Collect(maps.Values(m.sessions)), Sales: slices.Collect(maps.Values(m.sales)),
+		Settings: maps.Clone(m.settings),
 	}
 	held := map[GrantID]bool{}
 	for _, s := range m.sessions {
@@ -342,10 +368,12 @@ func (b *bench) snapshotArchive() func() {
 	defer b.mu.Unlock()
 	v, g, p, s, d, m := maps.Clone(b.vouchers), maps.Clone(b.grants), maps.Clone(b.plans),
 		maps.Clone(b.sessions), maps.Clone(b.sales), b.meta
+	settings, entries := maps.Clone(b.settings), maps.Clone(b.entries)
 	return func() {
 		b.mu.Lock()
 		defer b.mu.Unlock()
 		b.vouchers, b.grants, b.plans, b.sessions, b.sales, b.meta = v, g, p, s, d, m
+		b.settings, b.entries = settings, entries
 	}
 }
 
@@ -370,7 +398,7 @@ func (b *bench) checkReplay() {
 	all.Save(Changes{
 		Meta: b.meta, Plans: slices.Collect(maps.Values(b.plans)), Vouchers: slices.Collect(maps.Values(b.vouchers)),
 		Grants: slices.Collect(maps.Values(b.grants)), Sessions: slices.Collect(maps.Values(b.sessions)),
-		Sales: slices.Collect(maps.Values(b.sales)),
+		Sales: slices.Collect(maps.Values(b.sales)), Settings: b.settings, Entries: slices.Collect(maps.Values(b.entries)),
 	})
 	if b.gate.degraded == nil {
 		all.Save(b.gate.state.Whole())
@@ -380,7 +408,9 @@ func (b *bench) checkReplay() {
 			}
 		}
 	}
+	entries, _ := all.Entries(0, math.MaxInt)
 	got := Changes{
+		Settings: all.settings, Entries: entries,
 		Meta: all.meta, Plans: slices.Collect(maps.Values(all.plans)), Vouchers: slices.Collect(maps.Values(all.vouchers)),
 		Grants: slices.Collect(maps.Values(all.grants)), Sessions: slices.Collect(maps.Values(all.sessions)),
 		Sales: slices.Collect(maps.Values(all.sales)),

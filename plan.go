@@ -56,14 +56,18 @@ type Plan struct {
 	Trial bool
 	// Withdrawn plans are not sold any more; what was bought keeps its value.
 	Withdrawn bool
+	// Hub is the hub's name of the site that it made the plan for; empty for a
+	// plan of the zone's own.
+	Hub string
 }
 
 // Ref names this version.
 func (p Plan) Ref() PlanRef { return PlanRef{p.ID, p.Version} }
 
-// SameOffer says whether two versions sell the same thing under the same name.
+// SameOffer says whether two versions sell the same thing under the same name,
+// whoever made them.
 func (p Plan) SameOffer(q Plan) bool {
-	p.Version, q.Version = 0, 0
+	p.Version, q.Version, p.Hub, q.Hub = 0, 0, "", ""
 	return p == q
 }
 

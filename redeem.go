@@ -3,7 +3,6 @@ package zonegate
 import (
 	"context"
 	"crypto/subtle"
-	"encoding/hex"
 	"errors"
 	"slices"
 	"time"
@@ -53,10 +52,14 @@ func (g *Gate) Redeem(ctx context.Context, r Redemption) (Standing, error) {
 	}
 	r.Code = code
 	err := g.do(ctx, false, func(t *tx) error {
-		if err := t.checkPassword(Login{Code: r.Code, Proves: proves}); err != nil {
+		v, err := t.typed(r.Code)
+		if err == nil {
+			err = t.checkPassword(&v, Login{Code: r.Code, Proves: proves})
+		}
+		if err != nil {
 			return err
 		}
-		return t.redeem(r)
+		return t.redeem(&v, r)
 	})
 	if counted && isGuess(err) {
 		g.guesses.wrong(r.Device, g.clock.Now().Mono)
@@ -87,27 +90,48 @@ func (g *Gate) isCustomer(d MAC) bool {
 	return len(g.state.byDevice[d]) > 0
 }
 
-func (t *tx) redeem(r Redemption) error {
-	if err := t.claim(r, false); err != nil || r.NAS != "" {
+func (t *tx) redeem(v *Voucher, r Redemption) error {
+	if err := t.claim(v, r, false); err != nil || r.NAS != "" {
 		return err
 	}
 	return t.connect(r.Device)
 }
 
+// typed finds the voucher that a code stands for; its key is zero when there is
+// none. A code is looked for under the hub's key too, and under that of the hub
+// before it. One code is one voucher even where it is known under two keys,
+// because somebody has imported what the hub brings anyway: the one that was
+// used counts, and before that the hub's.
+func (t *tx) typed(code string) (Voucher, error) {
+	if len(code) > maxCode {
+		return Voucher{}, ErrCodeTooLong
+	}
+	var best Voucher
+	for i, key := range [...]ZoneKey{t.meta.Hub.CodeKey, t.meta.Key, t.meta.FormerKey} {
+		if key == (ZoneKey{}) {
+			continue
+		}
+		v, ok, err := t.voucher(key.VoucherKey(code))
+		if err != nil {
+			return Voucher{}, err
+		}
+		if !ok || v.Grant == 0 && (i == 2 || v.Hub && t.meta.rests(v.Site)) {
+			continue
+		}
+		if best.Key == (VoucherKey{}) || best.Grant == 0 && v.Grant != 0 {
+			best = v
+		}
+	}
+	return best, nil
+}
+
 // claim makes what a code stands for the device's. Gone says that a device of
 // the grant that is not online gives way without being asked.
-func (t *tx) claim(r Redemption, gone bool) error {
-	if len(r.Code) > maxCode {
-		return ErrCodeTooLong
-	}
-	key := t.meta.Key.VoucherKey(r.Code)
-	v, ok, err := t.voucher(key)
-	switch {
-	case err != nil:
-		return err
-	case !ok && WellFormedCode(r.Code), ok && v.Site != "":
+func (t *tx) claim(v *Voucher, r Redemption, gone bool) error {
+	switch none := v.Key == (VoucherKey{}); {
+	case none && WellFormedCode(r.Code), v.Site != "" && !v.Hub:
 		return ErrForeignCode
-	case !ok:
+	case none:
 		return ErrWrongCode
 	case v.Grant != 0:
 		return t.reenter(v.Grant, r, gone)
@@ -117,13 +141,13 @@ func (t *tx) claim(r Redemption, gone bool) error {
 	if now, trusted := t.meta.Clock.wall(); trusted && !v.Expires.IsZero() && !now.Before(v.Expires) {
 		return ErrExpiredCode
 	}
-	kind := SourceVoucher
-	if v.Secret != "" {
-		kind = SourceTicket
-	}
+	return t.issueTo(v, r.Device)
+}
+
+// issueTo turns an unused voucher into a banked grant of a device.
+func (t *tx) issueTo(v *Voucher, d MAC) error {
 	return t.emit(GrantIssued{
-		Grant: t.meta.LastGrant + 1, Source: Source{kind, hex.EncodeToString(key[:])},
-		Voucher: key, Plan: v.Plan, Device: r.Device,
+		Grant: t.meta.LastGrant + 1, Source: v.source(), Voucher: v.Key, Plan: v.Plan, Device: d,
 	})
 }
 

@@ -167,9 +167,9 @@ func (g *Gate) maintain(ctx context.Context) {
 		g.lastCheckpoint = now
 		g.take(ctx, []*request{newRequest(true, (*tx).checkpoint)})
 	}
-	if !g.saving && (now-g.lastSave >= g.opts.SaveAfter || g.state.dirty.size() >= g.opts.SaveChanges) {
+	if !g.saving && (now-g.lastSave >= g.opts.SaveAfter || g.state.unsaved() >= g.opts.SaveChanges) {
 		g.lastSave = now
-		if g.state.dirty.size() > 0 {
+		if g.state.unsaved() > 0 {
 			g.save()
 		}
 	}

@@ -20,6 +20,8 @@ var ErrCorrupt = errors.New("the record does not fit the state")
 type Archive interface {
 	Voucher(VoucherKey) (Voucher, bool, error)
 	Grant(GrantID) (Grant, bool, error)
+	// Entries returns at most max entries with numbers above after, in order.
+	Entries(after uint64, max int) ([]Entry, error)
 	// Save keeps the changes, all or none. After an error it is tried again
 	// later with later changes added.
 	Save(Changes) error
@@ -36,6 +38,11 @@ type Changes struct {
 	// Closed are sessions that are gone.
 	Closed []SessionID
 	Sales  []DaySales
+	// Settings that are empty are gone.
+	Settings map[string]string
+	// Entries are new. Those up to Meta.Delivered and above Meta.LastEntry are
+	// gone.
+	Entries []Entry
 }
 
 // Meta is the part of the state that belongs to no entity.
@@ -46,7 +53,20 @@ type Meta struct {
 	LastGrant   GrantID
 	LastSession SessionID
 	Clock       ServiceClock
+	// Hub is zero in a zone that is not joined to one.
+	Hub HubLink
+	// FormerKey is the CodeKey before the present one: what was bought with it
+	// can be entered again.
+	FormerKey ZoneKey
+	// LastEntry was made, and those up to Delivered were acknowledged.
+	LastEntry, Delivered uint64
 }
+
+// atHub says that the zone is joined to a hub that has not revoked it.
+func (m *Meta) atHub() bool { return m.Hub.Site != "" && !m.Hub.Revoked }
+
+// rests says that what a hub made for a site is not sold now.
+func (m *Meta) rests(site string) bool { return site != "" && (!m.atHub() || m.Hub.Site != site) }
 
 // DaySales is what was issued on one day under one plan.
 type DaySales struct {
@@ -129,6 +149,9 @@ type State struct {
 	grants   map[GrantID]*Grant
 	sessions map[SessionID]Session
 	sales    map[daySalesKey]DaySales
+	settings map[string]string
+	// outbox are the last entries, those that no archive has yet.
+	outbox []Entry
 
 	// Indexes over grants and sessions.
 	byDevice map[MAC][]GrantID
@@ -163,17 +186,18 @@ type dirtySet struct {
 	grants   map[GrantID]struct{}
 	sessions map[SessionID]struct{}
 	sales    map[daySalesKey]struct{}
+	settings map[string]struct{}
 }
 
 func newDirtySet() dirtySet {
 	return dirtySet{
 		map[PlanRef]struct{}{}, map[VoucherKey]struct{}{}, map[GrantID]struct{}{},
-		map[SessionID]struct{}{}, map[daySalesKey]struct{}{},
+		map[SessionID]struct{}{}, map[daySalesKey]struct{}{}, map[string]struct{}{},
 	}
 }
 
 func (d dirtySet) size() int {
-	return len(d.plans) + len(d.vouchers) + len(d.grants) + len(d.sessions) + len(d.sales)
+	return len(d.plans) + len(d.vouchers) + len(d.grants) + len(d.sessions) + len(d.sales) + len(d.settings)
 }
 
 // NewState returns the state before the first record, or the one that the
@@ -189,6 +213,8 @@ func NewState(archive Archive, from Changes) *State {
 		grants:   make(map[GrantID]*Grant, len(from.Grants)),
 		sessions: make(map[SessionID]Session, len(from.Sessions)),
 		sales:    map[daySalesKey]DaySales{},
+		settings: map[string]string{},
+		outbox:   slices.Clone(from.Entries),
 		byDevice: map[MAC][]GrantID{},
 		byGrant:  map[GrantID][]SessionID{},
 		byKey:    map[sessionKey][]SessionID{},
@@ -208,6 +234,7 @@ func NewState(archive Archive, from Changes) *State {
 	for _, d := range from.Sales {
 		s.sales[daySalesKey{d.Day, d.Plan, d.Total.Currency}] = d
 	}
+	maps.Copy(s.settings, from.Settings)
 	s.dirty = newDirtySet()
 	s.undo = nil
 	return s
@@ -287,7 +314,7 @@ func (s *State) passing(g GrantID) int {
 func (s *State) putPlan(p Plan) {
 	ref := p.Ref()
 	old, had := s.current[p.ID]
-	_, known := s.plans[ref]
+	former, known := s.plans[ref]
 	s.plans[ref] = p
 	if !had || old.Version <= p.Version {
 		s.current[p.ID] = ref
@@ -295,7 +322,9 @@ func (s *State) putPlan(p Plan) {
 	if s.dirty.plans != nil {
 		s.dirty.plans[ref] = struct{}{}
 		s.undo = append(s.undo, func() {
-			if !known {
+			if known {
+				s.plans[ref] = former
+			} else {
 				delete(s.plans, ref)
 			}
 			if had {
@@ -319,6 +348,15 @@ func (s *State) putVoucher(v Voucher) {
 				delete(s.vouchers, v.Key)
 			}
 		})
+	}
+}
+
+// setVoucher is putVoucher for one that may have a twin.
+func (s *State) setVoucher(v Voucher) {
+	s.putVoucher(v)
+	if v.Twin != (VoucherKey{}) {
+		v.Key, v.Twin = v.Twin, v.Key
+		s.putVoucher(v)
 	}
 }
 
@@ -501,6 +539,10 @@ func (s *State) Changed() Changes {
 			c.Sales = append(c.Sales, d)
 		}
 	}
+	for name := range s.dirty.settings {
+		c.setting(name, s.settings[name])
+	}
+	c.Entries = slices.Clone(s.outbox)
 	c.sort()
 	return c
 }
@@ -544,6 +586,12 @@ func (s *State) Saved(c Changes) {
 			delete(s.dirty.sales, k)
 		}
 	}
+	for name, value := range c.Settings {
+		if s.settings[name] == value {
+			delete(s.dirty.settings, name)
+		}
+	}
+	s.entriesSaved(c.Entries)
 }
 
 func sameGrant(a, b Grant) bool {
@@ -591,6 +639,17 @@ func (s *State) Whole() Changes {
 	}
 	c.Sessions = slices.Collect(maps.Values(s.sessions))
 	c.Sales = slices.Collect(maps.Values(s.sales))
+	for name, value := range s.settings {
+		c.setting(name, value)
+	}
+	c.Entries = slices.Clone(s.outbox)
 	c.sort()
 	return c
+}
+
+func (c *Changes) setting(name, value string) {
+	if c.Settings == nil {
+		c.Settings = map[string]string{}
+	}
+	c.Settings[name] = value
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/cipher"
 	"crypto/hmac"
 	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -23,6 +24,9 @@ type Voucher struct {
 	Batch string
 	// Site is the zone the voucher was issued for; empty means this one.
 	Site string
+	// Hub vouchers came from the hub, and Site is what it calls this zone. A
+	// batch's are hashed under the hub's key.
+	Hub bool
 	// Expires is the last moment of the first use; zero means never. It is
 	// only held against the customer when the clock is trusted.
 	Expires time.Time
@@ -32,6 +36,22 @@ type Voucher struct {
 	// Secret is the sealed password of a ticket that has one beside its code;
 	// empty for any other.
 	Secret string
+	// Purchase is the hub's id of what was bought there. It is known by its id
+	// and, where it has a code, by that too: Twin is the other key of the two,
+	// and both are always changed together.
+	Purchase string
+	Twin     VoucherKey
+}
+
+// source is what a grant of the voucher is made of.
+func (v *Voucher) source() Source {
+	switch {
+	case v.Purchase != "":
+		return Source{SourceHub, v.Purchase}
+	case v.Secret != "":
+		return Source{SourceTicket, hex.EncodeToString(v.Key[:])}
+	}
+	return Source{SourceVoucher, hex.EncodeToString(v.Key[:])}
 }
 
 // A ZoneKey hashes voucher codes and signs page tokens. It is made once per
@@ -49,6 +69,11 @@ func (k ZoneKey) sum(purpose, text string) []byte {
 // VoucherKey returns the stored form of a code, however it was typed.
 func (k ZoneKey) VoucherKey(code string) VoucherKey {
 	return VoucherKey(k.sum("voucher", NormalizeCode(code))[:16])
+}
+
+// purchaseKey returns the key of a purchase from the hub's id of it.
+func (k ZoneKey) purchaseKey(id string) VoucherKey {
+	return VoucherKey(k.sum("purchase", id)[:16])
 }
 
 // seal encrypts the password of a ticket under the zone's key. A NAS's own

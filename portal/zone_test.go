@@ -58,7 +58,8 @@ func (emptyArchive) Voucher(zonegate.VoucherKey) (zonegate.Voucher, bool, error)
 func (emptyArchive) Grant(zonegate.GrantID) (zonegate.Grant, bool, error) {
 	return zonegate.Grant{}, false, nil
 }
-func (emptyArchive) Save(zonegate.Changes) error { return nil }
+func (emptyArchive) Entries(uint64, int) ([]zonegate.Entry, error) { return nil, nil }
+func (emptyArchive) Save(zonegate.Changes) error                   { return nil }
 
 // A dataPath accepts every order, or none.
 type dataPath struct {

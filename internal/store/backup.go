@@ -60,6 +60,11 @@ func (im *image) overlay(c zonegate.Changes, head journal.Head) {
 			im.entries[e.section][string(e.key)] = e.value
 		}
 	}
+	for k := range im.entries[sectionEntry] {
+		if goneEntry(&c.Meta, []byte(k)) {
+			delete(im.entries[sectionEntry], k)
+		}
+	}
 	im.entries[sectionMeta][string(metaKey)] = sealMeta(meta{c.Meta, head.Hash})
 	im.head = head
 }
@@ -75,7 +80,7 @@ func (im *image) dump(put journal.Put) error {
 	return nil
 }
 
-// Voucher and Grant make an image an archive, so that a replay over it finds
+// Voucher, Grant and Entries make an image an archive, so that a replay over it finds
 // what is no longer live.
 func (im *image) Voucher(k zonegate.VoucherKey) (zonegate.Voucher, bool, error) {
 	for _, s := range []byte{sectionUnused, sectionUsed} {
@@ -97,6 +102,21 @@ func (im *image) Grant(id zonegate.GrantID) (zonegate.Grant, bool, error) {
 	return zonegate.Grant{}, false, nil
 }
 
+func (im *image) Entries(after uint64, most int) ([]zonegate.Entry, error) {
+	var out []zonegate.Entry
+	for _, k := range slices.Sorted(maps.Keys(im.entries[sectionEntry])) {
+		if k <= string(entryKey(after)) || len(out) >= most {
+			continue
+		}
+		e, err := openEntry(im.entries[sectionEntry][k])
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, e)
+	}
+	return out, nil
+}
+
 // Save is never called: an image is only replayed over.
 func (im *image) Save(zonegate.Changes) error { return errors.ErrUnsupported }
 
@@ -104,7 +124,7 @@ func (im *image) Save(zonegate.Changes) error { return errors.ErrUnsupported }
 func (im *image) live() (zonegate.Changes, error) {
 	var c zonegate.Changes
 	var m meta
-	for _, s := range []byte{sectionMeta, sectionPlan, sectionLiveGrant, sectionSession, sectionUnused, sectionSales} {
+	for _, s := range liveSections {
 		for _, v := range im.entries[s] {
 			if err := add(&c, &m, s, v); err != nil {
 				return c, fmt.Errorf("section %d: %w", s, err)

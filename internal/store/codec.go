@@ -148,6 +148,15 @@ func seal(version byte, payload []byte) []byte {
 	return binary.BigEndian.AppendUint32(out, crc32.Checksum(out, castagnoli))
 }
 
+// unsealAny is unseal of any version up to the newest.
+func unsealAny(value []byte, newest byte) (*decoder, byte) {
+	version := byte(entityVersion)
+	if len(value) > 0 && value[0] > version && value[0] <= newest {
+		version = value[0]
+	}
+	return unseal(version, value), version
+}
+
 // unseal checks the frame and returns a decoder of the payload.
 func unseal(version byte, value []byte) *decoder {
 	d := &decoder{}

@@ -22,11 +22,19 @@ const (
 	sectionSales      = 6
 	sectionUsed       = 7 // vouchers that were redeemed or revoked
 	sectionEndedGrant = 8
+	sectionSetting    = 9
+	sectionEntry      = 10 // what the hub has not acknowledged
 )
 
 var sections = []byte{
 	sectionMeta, sectionPlan, sectionLiveGrant, sectionSession,
 	sectionUnused, sectionSales, sectionUsed, sectionEndedGrant,
+	sectionSetting, sectionEntry,
+}
+
+// liveSections are what a gateway keeps in memory.
+var liveSections = []byte{
+	sectionMeta, sectionPlan, sectionLiveGrant, sectionSession, sectionUnused, sectionSales, sectionSetting,
 }
 
 var metaKey = []byte("meta")
@@ -66,12 +74,22 @@ func planKey(r zonegate.PlanRef) []byte {
 func sealPlan(p zonegate.Plan) []byte {
 	e := &encoder{}
 	e.plan(p)
-	return seal(entityVersion, e.b)
+	if p.Hub == "" {
+		return seal(entityVersion, e.b)
+	}
+	e.string(p.Hub)
+	return seal(hubVersion, e.b)
 }
 
+// hubVersion is the form of a plan, and of the meta, of a zone that knows a hub.
+const hubVersion = 2
+
 func openPlan(value []byte) (zonegate.Plan, error) {
-	d := unseal(entityVersion, value)
+	d, version := unsealAny(value, hubVersion)
 	p := d.plan()
+	if version == hubVersion {
+		p.Hub = d.string()
+	}
 	return p, d.end()
 }
 
@@ -91,28 +109,36 @@ func sealVoucher(v zonegate.Voucher) []byte {
 	e.time(v.Expires)
 	e.bool(v.Revoked)
 	e.uint(uint64(v.Grant))
-	if v.Secret == "" {
-		return seal(entityVersion, e.b)
+	switch {
+	case v.Hub:
+		e.string(v.Purchase)
+		e.raw(v.Twin[:])
+		return seal(hubVoucherVersion, e.b)
+	case v.Secret != "":
+		e.string(v.Secret)
+		return seal(ticketVersion, e.b)
 	}
-	e.string(v.Secret)
-	return seal(ticketVersion, e.b)
+	return seal(entityVersion, e.b)
 }
 
-// ticketVersion is the form of a voucher with a password.
-const ticketVersion = 2
+// ticketVersion is the form of a voucher with a password, hubVoucherVersion that
+// of one of the hub's, which never has one.
+const (
+	ticketVersion     = 2
+	hubVoucherVersion = 3
+)
 
 func openVoucher(value []byte) (zonegate.Voucher, error) {
-	version := byte(entityVersion)
-	if len(value) > 0 && value[0] == ticketVersion {
-		version = ticketVersion
-	}
-	d := unseal(version, value)
+	d, version := unsealAny(value, hubVoucherVersion)
 	v := zonegate.Voucher{
 		Key: d.key(), Plan: d.ref(), Batch: d.string(), Site: d.string(),
 		Expires: d.time(), Revoked: d.bool(), Grant: d.grant(),
 	}
-	if version == ticketVersion {
+	switch version {
+	case ticketVersion:
 		v.Secret = d.string()
+	case hubVoucherVersion:
+		v.Hub, v.Purchase, v.Twin = true, d.string(), d.key()
 	}
 	return v, d.end()
 }
@@ -193,11 +219,7 @@ func sealSession(s zonegate.Session) []byte {
 const sessionVersion = 2
 
 func openSession(value []byte) (zonegate.Session, error) {
-	version := byte(sessionVersion)
-	if len(value) > 0 && value[0] == 1 {
-		version = 1
-	}
-	d := unseal(version, value)
+	d, version := unsealAny(value, sessionVersion)
 	s := zonegate.Session{
 		ID: d.session(), Grant: d.grant(), Device: d.mac(), Path: d.string(),
 		Octets: d.octets(), Stopped: d.bool(),
@@ -252,11 +274,18 @@ func sealMeta(m meta) []byte {
 	e.time(c.Anchor)
 	e.int(int64(c.AnchorAt))
 	e.string(c.AnchorBoot)
-	return seal(entityVersion, e.b)
+	if m.Hub == (zonegate.HubLink{}) && m.FormerKey == (zonegate.ZoneKey{}) && m.LastEntry == 0 {
+		return seal(entityVersion, e.b)
+	}
+	e.link(m.Hub)
+	e.raw(m.FormerKey[:])
+	e.uint(m.LastEntry)
+	e.uint(m.Delivered)
+	return seal(hubVersion, e.b)
 }
 
 func openMeta(value []byte) (meta, error) {
-	d := unseal(entityVersion, value)
+	d, version := unsealAny(value, hubVersion)
 	var m meta
 	m.Seq = d.uint()
 	d.raw(m.hash[:])
@@ -266,7 +295,60 @@ func openMeta(value []byte) (meta, error) {
 		Calendar: time.Duration(d.int()), Online: time.Duration(d.int()), Last: d.instant(),
 		Anchor: d.time(), AnchorAt: time.Duration(d.int()), AnchorBoot: d.string(),
 	}
+	if version == hubVersion {
+		m.Hub, m.FormerKey, m.LastEntry, m.Delivered = d.link(), d.zoneKey(), d.uint(), d.uint()
+	}
 	return m, d.end()
+}
+
+func entryKey(n uint64) []byte { return binary.BigEndian.AppendUint64(nil, n) }
+
+func sealEntry(v zonegate.Entry) []byte {
+	e := &encoder{}
+	e.uint(v.N)
+	e.time(v.At)
+	e.uint(uint64(v.Kind))
+	e.uint(uint64(v.Grant))
+	e.string(v.Source.Kind)
+	e.string(v.Source.Ref)
+	e.bool(v.HubCode)
+	e.string(v.Batch)
+	e.ref(v.Plan)
+	e.int(v.Price.Amount)
+	e.string(v.Price.Currency)
+	e.raw(v.Device[:])
+	e.uint(uint64(v.State))
+	e.octets(v.Used)
+	e.uint(v.Octets)
+	e.int(int64(v.Time))
+	e.uint(uint64(v.Count))
+	return seal(entityVersion, e.b)
+}
+
+func openEntry(value []byte) (zonegate.Entry, error) {
+	d := unseal(entityVersion, value)
+	v := zonegate.Entry{
+		N: d.uint(), At: d.time(), Kind: zonegate.EntryKind(d.uint()), Grant: d.grant(),
+		Source:  zonegate.Source{Kind: d.string(), Ref: d.string()},
+		HubCode: d.bool(), Batch: d.string(), Plan: d.ref(),
+		Price:  zonegate.Money{Amount: d.int(), Currency: d.string()},
+		Device: d.mac(), State: zonegate.GrantState(d.uint()), Used: d.octets(),
+		Octets: d.uint(), Time: time.Duration(d.int()), Count: int(d.uint()),
+	}
+	return v, d.end()
+}
+
+func sealSetting(name, value string) []byte {
+	e := &encoder{}
+	e.string(name)
+	e.string(value)
+	return seal(entityVersion, e.b)
+}
+
+func openSetting(value []byte) (name, text string, err error) {
+	d := unseal(entityVersion, value)
+	name, text = d.string(), d.string()
+	return name, text, d.end()
 }
 
 // An entry is one stored entity.
@@ -275,6 +357,12 @@ type entry struct {
 	key, value []byte
 	// not is the section the entity must not be in (any more); zero for none.
 	not byte
+}
+
+// goneEntry says whether an entry with this key is not held any more.
+func goneEntry(m *zonegate.Meta, key []byte) bool {
+	n := binary.BigEndian.Uint64(key)
+	return n <= m.Delivered || n > m.LastEntry
 }
 
 // entries returns the stored form of changes, without their meta.
@@ -299,6 +387,12 @@ func entries(c zonegate.Changes) []entry {
 	}
 	for _, s := range c.Sales {
 		out = append(out, entry{section: sectionSales, key: salesKey(s), value: sealSales(s)})
+	}
+	for name, value := range c.Settings {
+		out = append(out, entry{section: sectionSetting, key: []byte(name), value: sealSetting(name, value)})
+	}
+	for _, v := range c.Entries {
+		out = append(out, entry{section: sectionEntry, key: entryKey(v.N), value: sealEntry(v)})
 	}
 	return out
 }
@@ -330,6 +424,17 @@ func add(c *zonegate.Changes, m *meta, section byte, value []byte) error {
 		var s zonegate.DaySales
 		s, err = openSales(value)
 		c.Sales = append(c.Sales, s)
+	case sectionSetting:
+		var name, text string
+		name, text, err = openSetting(value)
+		if c.Settings == nil {
+			c.Settings = map[string]string{}
+		}
+		c.Settings[name] = text
+	case sectionEntry:
+		var v zonegate.Entry
+		v, err = openEntry(value)
+		c.Entries = append(c.Entries, v)
 	default:
 		return errFormat
 	}

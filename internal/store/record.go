@@ -36,6 +36,14 @@ const (
 	kindSessionResumed  = 20
 	kindSessionOver     = 21
 	kindTicketsAdded    = 22 // VouchersAdded with passwords
+	kindHubPlanSet      = 23 // PlanSet of the hub
+	kindBatchAdded      = 24 // VouchersAdded of the hub
+	kindHubLinked       = 25
+	kindHubApplied      = 26
+	kindDelivered       = 27
+	kindPurchaseAdded   = 28
+	kindBatchRevoked    = 29
+	kindSettingSet      = 30
 )
 
 func encodeRecord(r zonegate.Record) ([]byte, error) {
@@ -94,17 +102,44 @@ func (d *decoder) terms() zonegate.Terms {
 	return zonegate.Terms{Plan: d.ref(), Limit: d.uint(), Ends: time.Duration(d.int())}
 }
 
+func (e *encoder) link(l zonegate.HubLink) {
+	e.string(l.Hub)
+	e.string(l.Site)
+	e.string(l.Gateway)
+	e.raw(l.CodeKey[:])
+	e.uint(l.Applied)
+	e.bool(l.Revoked)
+}
+
+func (d *decoder) link() zonegate.HubLink {
+	return zonegate.HubLink{
+		Hub: d.string(), Site: d.string(), Gateway: d.string(), CodeKey: d.zoneKey(),
+		Applied: d.uint(), Revoked: d.bool(),
+	}
+}
+
+func (d *decoder) zoneKey() (k zonegate.ZoneKey) { d.raw(k[:]); return k }
+
 func (e *encoder) event(event zonegate.Event) error {
 	switch v := event.(type) {
 	case zonegate.ZoneFounded:
 		e.uint(kindZoneFounded)
 		e.raw(v.Key[:])
 	case zonegate.PlanSet:
-		e.uint(kindPlanSet)
+		if v.Plan.Hub == "" {
+			e.uint(kindPlanSet)
+			e.plan(v.Plan)
+			break
+		}
+		e.uint(kindHubPlanSet)
 		e.plan(v.Plan)
+		e.string(v.Plan.Hub)
 	case zonegate.VouchersAdded:
 		kind := uint64(kindVouchersAdded)
-		if len(v.Secrets) > 0 {
+		switch {
+		case v.Hub:
+			kind = kindBatchAdded
+		case len(v.Secrets) > 0:
 			kind = kindTicketsAdded
 		}
 		e.uint(kind)
@@ -201,6 +236,30 @@ func (e *encoder) event(event zonegate.Event) error {
 			e.uint(uint64(s.Session))
 			e.octets(s.Octets)
 		}
+	case zonegate.HubLinked:
+		e.uint(kindHubLinked)
+		e.link(v.Link)
+		e.uint(v.Next)
+	case zonegate.HubApplied:
+		e.uint(kindHubApplied)
+		e.uint(v.Seq)
+	case zonegate.EntriesDelivered:
+		e.uint(kindDelivered)
+		e.uint(v.Through)
+	case zonegate.PurchaseAdded:
+		e.uint(kindPurchaseAdded)
+		e.string(v.Purchase)
+		e.ref(v.Plan)
+		e.time(v.Expires)
+		e.raw(v.Key[:])
+		e.raw(v.Claim[:])
+	case zonegate.BatchRevoked:
+		e.uint(kindBatchRevoked)
+		e.string(v.Batch)
+	case zonegate.SettingSet:
+		e.uint(kindSettingSet)
+		e.string(v.Name)
+		e.string(v.Value)
 	default:
 		return fmt.Errorf("the journal has no form for a %T", event)
 	}
@@ -224,8 +283,12 @@ func (d *decoder) event() zonegate.Event {
 		return v
 	case kindPlanSet:
 		return zonegate.PlanSet{Plan: d.plan()}
-	case kindVouchersAdded, kindTicketsAdded:
-		v := zonegate.VouchersAdded{Batch: d.string(), Plan: d.ref(), Site: d.string(), Expires: d.time()}
+	case kindHubPlanSet:
+		p := d.plan()
+		p.Hub = d.string()
+		return zonegate.PlanSet{Plan: p}
+	case kindVouchersAdded, kindTicketsAdded, kindBatchAdded:
+		v := zonegate.VouchersAdded{Batch: d.string(), Plan: d.ref(), Site: d.string(), Expires: d.time(), Hub: kind == kindBatchAdded}
 		n := d.count()
 		for i := 0; i < n && d.err == nil; i++ {
 			v.Keys = append(v.Keys, d.key())
@@ -283,6 +346,20 @@ func (d *decoder) event() zonegate.Event {
 			v.Sessions = append(v.Sessions, zonegate.SessionOctets{Session: d.session(), Octets: d.octets()})
 		}
 		return v
+	case kindHubLinked:
+		return zonegate.HubLinked{Link: d.link(), Next: d.uint()}
+	case kindHubApplied:
+		return zonegate.HubApplied{Seq: d.uint()}
+	case kindDelivered:
+		return zonegate.EntriesDelivered{Through: d.uint()}
+	case kindPurchaseAdded:
+		return zonegate.PurchaseAdded{
+			Purchase: d.string(), Plan: d.ref(), Expires: d.time(), Key: d.key(), Claim: d.key(),
+		}
+	case kindBatchRevoked:
+		return zonegate.BatchRevoked{Batch: d.string()}
+	case kindSettingSet:
+		return zonegate.SettingSet{Name: d.string(), Value: d.string()}
 	default:
 		d.fail(fmt.Sprintf("event kind %d", kind))
 		return nil

@@ -150,17 +150,12 @@ func (f *stateFile) head() (head journal.Head, err error) {
 	return head, err
 }
 
-// load returns what a gateway keeps in memory: everything but used vouchers
-// and ended grants. An ended grant that still has a session is among it.
+// load returns what a gateway keeps in memory: everything but used vouchers,
+// ended grants and entries for the hub. An ended grant that still has a session is among it.
 func (f *stateFile) load() (c zonegate.Changes, err error) {
 	err = f.view(func(tx *bbolt.Tx) error {
 		var m meta
-		if v := tx.Bucket(bucket(sectionMeta)).Get(metaKey); v != nil {
-			if err := add(&c, &m, sectionMeta, v); err != nil {
-				return err
-			}
-		}
-		for _, s := range []byte{sectionPlan, sectionLiveGrant, sectionSession, sectionUnused, sectionSales} {
+		for _, s := range liveSections {
 			err := tx.Bucket(bucket(s)).ForEach(func(_, v []byte) error { return add(&c, &m, s, v) })
 			if err != nil {
 				return fmt.Errorf("section %d: %w", s, err)
@@ -193,6 +188,17 @@ func (f *stateFile) save(c zonegate.Changes, hash [16]byte) error {
 				if err := tx.Bucket(bucket(e.section)).Put(e.key, e.value); err != nil {
 					return err
 				}
+			}
+		}
+		held := tx.Bucket(bucket(sectionEntry)).Cursor()
+		for k, _ := held.First(); k != nil && goneEntry(&c.Meta, k); k, _ = held.First() {
+			if err := held.Delete(); err != nil {
+				return err
+			}
+		}
+		for k, _ := held.Last(); k != nil && goneEntry(&c.Meta, k); k, _ = held.Last() {
+			if err := held.Delete(); err != nil {
+				return err
 			}
 		}
 		return tx.Bucket(bucket(sectionMeta)).Put(metaKey, sealMeta(meta{c.Meta, hash}))
@@ -231,6 +237,22 @@ func (f *stateFile) grant(id zonegate.GrantID) (g zonegate.Grant, ok bool, err e
 		return nil
 	})
 	return g, ok && err == nil, err
+}
+
+// entries returns what the hub has not acknowledged, after a number.
+func (f *stateFile) entries(after uint64, most int) (out []zonegate.Entry, err error) {
+	err = f.view(func(tx *bbolt.Tx) error {
+		held := tx.Bucket(bucket(sectionEntry)).Cursor()
+		for k, v := held.Seek(entryKey(after + 1)); k != nil && len(out) < most; k, v = held.Next() {
+			e, err := openEntry(v)
+			if err != nil {
+				return err
+			}
+			out = append(out, e)
+		}
+		return nil
+	})
+	return out, err
 }
 
 // dump calls fn for every entry in the order of the sections.

@@ -341,6 +341,16 @@ func (s *Store) Grant(id zonegate.GrantID) (zonegate.Grant, bool, error) {
 	return s.state.grant(id)
 }
 
+// Entries implements zonegate.Archive.
+func (s *Store) Entries(after uint64, most int) ([]zonegate.Entry, error) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if s.state == nil {
+		return nil, errNoState
+	}
+	return s.state.entries(after, most)
+}
+
 // Save implements zonegate.Archive. It also makes a snapshot when the journal
 // has grown enough.
 func (s *Store) Save(c zonegate.Changes) error {
