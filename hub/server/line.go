@@ -1,0 +1,156 @@
+package server
+
+import (
+	"crypto/tls"
+	"net"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// A line is an accepted TCP connection. Once it is loose, its writes never
+// wait: what the kernel does not take at once is kept, and tried again by
+// flush. So one goroutine can write to all streams, and no slow or dead peer
+// holds it up. A record of TLS is never torn by that, as it would be by a
+// deadline.
+type line struct {
+	*net.TCPConn
+	raw syscall.RawConn
+
+	mu    sync.Mutex
+	loose bool
+	rest  []byte // not taken by the kernel yet
+	since time.Time
+}
+
+// peerPatience is how long the kernel repeats what the peer does not
+// acknowledge. Behind a NAT that has forgotten the connection, nothing else
+// would tell.
+const peerPatience = 60 * time.Second
+
+// lineOf returns the line under what net/http serves on, or nil where it is
+// another server's connection.
+func lineOf(c net.Conn) *line {
+	if t, ok := c.(*tls.Conn); ok {
+		c = t.NetConn()
+	}
+	l, _ := c.(*line)
+	return l
+}
+
+// loosen makes all writes from now on not wait.
+func (l *line) loosen() error {
+	var failed error
+	err := l.raw.Control(func(fd uintptr) {
+		failed = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(peerPatience.Milliseconds()))
+	})
+	if err == nil {
+		err = failed
+	}
+	l.mu.Lock()
+	l.loose = true
+	l.mu.Unlock()
+	return err
+}
+
+func (l *line) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	if !l.loose {
+		l.mu.Unlock()
+		return l.TCPConn.Write(b)
+	}
+	defer l.mu.Unlock()
+	if len(l.rest) > 0 {
+		l.rest = append(l.rest, b...)
+		return len(b), l.try()
+	}
+	n, err := l.give(b)
+	if n < len(b) && err == nil {
+		l.rest = append([]byte(nil), b[n:]...)
+		l.since = time.Now()
+	}
+	return len(b), err
+}
+
+// flush tries again, and tells how much is left and since when the peer has
+// taken nothing.
+func (l *line) flush() (left int, since time.Time, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	err = l.try()
+	return len(l.rest), l.since, err
+}
+
+func (l *line) try() error {
+	if len(l.rest) == 0 {
+		return nil
+	}
+	n, err := l.give(l.rest)
+	if n > 0 {
+		l.since = time.Now()
+	}
+	if l.rest = l.rest[n:]; len(l.rest) == 0 {
+		l.rest = nil
+	}
+	return err
+}
+
+// give hands the kernel what it takes.
+func (l *line) give(b []byte) (n int, err error) {
+	failed := l.raw.Write(func(fd uintptr) bool {
+		for n < len(b) {
+			var took int
+			took, err = unix.Write(int(fd), b[n:])
+			switch {
+			case err == nil:
+				n += took
+			case err == unix.EINTR:
+			case err == unix.EAGAIN:
+				err = nil
+				return true
+			default:
+				return true
+			}
+		}
+		return true
+	})
+	if err == nil {
+		err = failed
+	}
+	return n, err
+}
+
+// gone says that the peer has closed the connection. Nobody reads from a
+// stream, so nobody else would notice.
+func (l *line) gone() bool {
+	var hung bool
+	err := l.raw.Control(func(fd uintptr) {
+		p := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLRDHUP}}
+		if n, err := unix.Poll(p, 0); err == nil && n > 0 {
+			hung = p[0].Revents&(unix.POLLRDHUP|unix.POLLHUP|unix.POLLERR) != 0
+		}
+	})
+	return err != nil || hung
+}
+
+// A lineListener accepts lines.
+type lineListener struct{ net.Listener }
+
+func (a lineListener) Accept() (net.Conn, error) {
+	c, err := a.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	t, ok := c.(*net.TCPConn)
+	if !ok {
+		return c, nil
+	}
+	raw, err := t.SyscallConn()
+	if err != nil {
+		c.Close()
+		return a.Accept()
+	}
+	return &line{TCPConn: t, raw: raw}, nil
+}
