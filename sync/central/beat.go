@@ -28,6 +28,12 @@ func (l *line) runBeats(ctx context.Context) error {
 			}
 			wait = wait*9/10 + jitter(wait/5)
 		case isDenied(err), l.revoked():
+			if isRevoked(err) && !l.revoked() {
+				// The hub's last word, which is signed, may not have come.
+				if err := l.page(ctx); err != nil {
+					l.c.log.Info("why the gateway was taken off is not known yet", "error", err)
+				}
+			}
 			wait = l.c.pace.denied*9/10 + jitter(l.c.pace.denied/5)
 		default:
 			wait = r.wait(err)
@@ -156,8 +162,9 @@ func (l *line) compare(b api.Beat, applied, last, delivered uint64) {
 	case b.Head < applied:
 		l.c.find("hub restored", warning, fmt.Sprintf("the hub has %d pushes and this gateway took number %d: the hub was restored from an old backup. It goes on above that; plans and vouchers that it forgot must be set again there", b.Head, applied))
 	case b.Entry > last:
-		l.c.find("outbox", errorSeverity, fmt.Sprintf("the hub has entry %d and this gateway made %d: it was restored from an old backup, or another machine has its identity. Join the hub again with a new code", b.Entry, last))
+		l.c.find("identity", errorSeverity, fmt.Sprintf("the hub has entry %d and this gateway made %d: it was restored from an old backup, or another machine has its identity. Join the hub again with a new code", b.Entry, last))
 	default:
 		l.c.mended("hub restored")
+		l.c.mended("identity")
 	}
 }

@@ -73,11 +73,18 @@ func (d *delivery) once(ctx context.Context) (more bool, err error) {
 	if err != nil {
 		return false, fmt.Errorf("reading the outbox: %w", err)
 	}
+	full := len(entries) == api.MaxEntries
+	for i := 1; i < len(entries); i++ {
+		if entries[i].N != entries[i-1].N+1 {
+			// Storage was damaged. What follows goes alone, as lost.
+			entries, full = entries[:i], true
+			break
+		}
+	}
 	report := api.Reports{Instance: d.l.instance, Entries: make([]api.Entry, len(entries)), Lost: d.lost}
 	for i, e := range entries {
 		report.Entries[i] = d.l.entry(e)
 	}
-	full := len(entries) == api.MaxEntries
 	// What is used comes when nothing of value waits.
 	if !full && time.Since(d.usageAt) >= d.l.c.pace.usage {
 		var rest bool
@@ -122,7 +129,7 @@ func (d *delivery) refused(err error, delivered uint64) error {
 	if !ok {
 		return err
 	}
-	last, unsent, _ := d.l.c.o.Gate.OutboxStatus()
+	last, _, _ := d.l.c.o.Gate.OutboxStatus()
 	expected := r.Problem.Expected
 	switch {
 	case r.Problem.Code == api.CodeConflict, r.Problem.Code == api.CodeGap && expected > last+1:
@@ -131,11 +138,14 @@ func (d *delivery) refused(err error, delivered uint64) error {
 		return errConflict
 	case r.Problem.Code == api.CodeGap && expected > 0 && expected != d.asked:
 		d.asked = expected
-		held := last - unsent // the last that is not held
-		d.l.mu.Lock()
+		held, herr := d.l.c.o.Gate.Outbox(expected-1, 1)
+		if herr != nil {
+			return fmt.Errorf("reading the outbox: %w", herr)
+		}
 		// What is not held any more is lost to the hub, and the rest follows.
-		d.lost = expected <= held
-		d.l.delivered = max(expected-1, held)
+		d.lost = len(held) > 0 && held[0].N > expected
+		d.l.mu.Lock()
+		d.l.delivered = expected - 1
 		d.l.mu.Unlock()
 		return nil
 	}

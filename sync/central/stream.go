@@ -166,7 +166,7 @@ func (l *line) page(ctx context.Context) error {
 				return err
 			}
 		}
-		if len(p.Items) < api.MaxPushPage || l.after().Get("Last-Event-Id") == before {
+		if len(p.Items) == 0 || l.after().Get("Last-Event-Id") == before {
 			return nil
 		}
 	}
@@ -253,8 +253,17 @@ func (l *line) take(ctx context.Context, s api.Signed) error {
 
 // again says that nothing has happened and the push is still wanted.
 func again(err error) bool {
-	return errors.Is(err, zonegate.ErrNotDurable) || errors.Is(err, zonegate.ErrStopped) || errors.Is(err, zonegate.ErrNoHub) ||
-		errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
+	if err == nil {
+		return false
+	}
+	for _, refusal := range []error{
+		zonegate.ErrBadPush, zonegate.ErrStalePlan, zonegate.ErrPlanTaken, zonegate.ErrCodeConflict, zonegate.ErrNoSuchSetting,
+	} {
+		if errors.Is(err, refusal) {
+			return false
+		}
+	}
+	return true
 }
 
 // ackTaken acknowledges what the Gate has taken or refused.
@@ -296,7 +305,7 @@ func (l *line) takeSetting(ctx context.Context, seq uint64, s zonegate.SettingPu
 			poke(l.beatNow)
 			return nil // its answer comes when the trial is over
 		} else if err != nil {
-			err = fmt.Errorf("it has no effect and was taken back: %w", err)
+			err = fmt.Errorf("%w: it has no effect and was taken back: %w", zonegate.ErrBadPush, err)
 			for l.c.rollBack(ctx, s.Name, old) != nil {
 				if !sleep(ctx, l.c.pace.check) {
 					return ctx.Err() // the next start puts it on trial
