@@ -22,6 +22,9 @@ func userName(id zonegate.GrantID) string {
 // compares, and changes only the difference, adding before it deletes. See
 // [zonegate.Enforcer].
 func (r *Router) Apply(ctx context.Context, want []zonegate.Order) error {
+	if err := r.owned(); err != nil {
+		return err
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if err := r.look(ctx); err != nil {
@@ -50,6 +53,9 @@ func (r *Router) Apply(ctx context.Context, want []zonegate.Order) error {
 // other session alone. Without the router it returns [ErrUnreachable] at once.
 // See [zonegate.Enforcer].
 func (r *Router) Change(ctx context.Context, set []zonegate.Order, stop []zonegate.SessionID) error {
+	if err := r.owned(); err != nil {
+		return err
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if err := r.fresh(ctx); err != nil {
@@ -60,6 +66,9 @@ func (r *Router) Change(ctx context.Context, set []zonegate.Order, stop []zonega
 
 // Usage returns the counters of every session, in one command.
 func (r *Router) Usage(ctx context.Context) ([]zonegate.Usage, error) {
+	if err := r.owned(); err != nil {
+		return nil, err
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if err := r.count(ctx); err != nil {

@@ -32,6 +32,8 @@ type Config struct {
 	// Server is the name of the hotspot server that customers are behind. It
 	// may be empty if there is only one.
 	Server string
+	// Sessions says who lets customers in.
+	Sessions Owner
 	// LinkDown and LinkUp are what the uplink gives, in bit/s. Zero is not
 	// known: then committed rates are not scaled.
 	LinkDown, LinkUp uint64

@@ -35,6 +35,9 @@ const (
 // Run reads the counters, ends what is spent, lets in devices that were away,
 // scales committed rates and reports usage, until ctx ends. Call it once.
 func (r *Router) Run(ctx context.Context) error {
+	if err := r.owned(); err != nil {
+		return err
+	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return r.watch(ctx) })
 	g.Go(func() error { return r.account(ctx) })
@@ -42,9 +45,12 @@ func (r *Router) Run(ctx context.Context) error {
 }
 
 func (r *Router) watch(ctx context.Context) error {
-	failed := ""
+	failed, said := "", 0
 	for {
 		next, err := r.Look(ctx)
+		if err == nil {
+			said = r.sayOwner(ctx, said)
+		}
 		if ctx.Err() != nil {
 			return nil
 		}
