@@ -37,6 +37,7 @@ var (
 
 const (
 	dialTimeout    = 3 * time.Second
+	loginTimeout   = 7 * time.Second // a busy board signs slowly
 	commandTimeout = 10 * time.Second
 	firstPause     = 250 * time.Millisecond
 	longestPause   = 30 * time.Second
@@ -62,6 +63,8 @@ type line struct {
 	conn    *guard
 	used    bool // since it was dialled
 	epoch   int  // counts connections
+	read    int  // the one over which the router was last read
+	sent    int  // counts commands
 	info    Info
 	major   int
 	pause   time.Duration
@@ -114,6 +117,11 @@ func (l *line) do(ctx context.Context, repeatable bool, words []string) (*router
 	if err := l.connect(ctx); err != nil {
 		return nil, err
 	}
+	if !repeatable && l.read != l.epoch {
+		// The router may have been started again or upgraded, and an id that
+		// was read before stand for something else.
+		return nil, fmt.Errorf("%w: the connection is new, and the router has to be read first", ErrUnreachable)
+	}
 	fresh := !l.used
 	reply, err := l.run(ctx, words)
 	if err == nil || l.client != nil || fresh || !repeatable || ctx.Err() != nil {
@@ -137,6 +145,20 @@ func (l *line) current(ctx context.Context) (int, error) {
 	return l.epoch, nil
 }
 
+// known says that what is known of the router was read over a connection.
+func (l *line) known(epoch int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.read = epoch
+}
+
+// commands returns how many were sent so far.
+func (l *line) commands() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.sent
+}
+
 // run has one command answered. It closes the connection unless the answer is
 // whole.
 func (l *line) run(ctx context.Context, words []string) (*routeros.Reply, error) {
@@ -145,6 +167,7 @@ func (l *line) run(ctx context.Context, words []string) (*routeros.Reply, error)
 		deadline = d
 	}
 	l.used = true
+	l.sent++
 	l.conn.begin()
 	l.conn.SetDeadline(deadline)
 	conn := l.conn
@@ -217,12 +240,12 @@ func (l *line) connect(ctx context.Context) error {
 
 // dial connects, logs in and asks for the version.
 func (l *line) dial(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
-	defer cancel()
-	conn, err := new(net.Dialer).DialContext(ctx, "tcp", l.conf.address())
+	conn, err := (&net.Dialer{Timeout: dialTimeout}).DialContext(ctx, "tcp", l.conf.address())
 	if err != nil {
 		return fmt.Errorf("connecting to %s: %w", l.conf.address(), err)
 	}
+	ctx, cancel := context.WithTimeout(ctx, loginTimeout)
+	defer cancel()
 	if !l.conf.Plain {
 		secure := tls.Client(conn, tlsConfig(l.conf.Fingerprint))
 		if err := secure.HandshakeContext(ctx); err != nil {
@@ -247,7 +270,15 @@ func (l *line) dial(ctx context.Context) error {
 	}
 	// The library writes to standard output otherwise, passwords included.
 	l.client.SetLogHandler(slog.DiscardHandler)
-	if err := l.login(ctx); err != nil {
+	deadline, _ := ctx.Deadline()
+	l.conn.SetDeadline(deadline)
+	interrupted := l.conn
+	stop := context.AfterFunc(ctx, func() { interrupted.SetDeadline(time.Unix(1, 0)) })
+	err = l.login()
+	if !stop() && err == nil {
+		err = ctx.Err() // or the deadline that is being set would meet the first command
+	}
+	if err != nil {
 		return err
 	}
 	l.epoch++
@@ -255,11 +286,7 @@ func (l *line) dial(ctx context.Context) error {
 	return nil
 }
 
-func (l *line) login(ctx context.Context) error {
-	deadline, _ := ctx.Deadline()
-	l.conn.SetDeadline(deadline)
-	conn := l.conn
-	defer context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })()
+func (l *line) login() error {
 	err := l.client.Login(l.conf.User, l.conf.Password)
 	var trap *routeros.DeviceError
 	if errors.As(err, &trap) {

@@ -74,6 +74,7 @@ func (r *Router) look(ctx context.Context) error {
 		return err
 	}
 	r.router = v
+	r.line.known(epoch)
 	r.takeUsers(users)
 	r.takeActive(active)
 	r.settleAdopted(users)

@@ -108,12 +108,18 @@ type Router struct {
 	// lost are sessions that the router has ended, not dealt with yet.
 	lost []*session
 	// hostsRead says that hosts are all there are, so that asking for one is
-	// of no use.
+	// of no use; hostsAt is when they were read.
 	hostsRead bool
+	hostsAt   time.Time
+	// running says that the task is there to do what was left to it: the
+	// backlog.
+	running bool
+	backlog []*grant
 
-	// hosts has its own lock: the portal asks while sessions are set up.
+	// hosts has its own lock: the portal asks while sessions are set up. A MAC
+	// may have several.
 	hostsMu sync.Mutex
-	hosts   map[zonegate.MAC]host
+	hosts   map[zonegate.MAC][]host
 }
 
 var _ zonegate.Enforcer = (*Router)(nil)
@@ -149,8 +155,9 @@ type grant struct {
 	// their last counters: orders are worked out without them.
 	departed []*session
 	spent    bool
-	// stale says that a session of it was lost, so its queue may be wrong.
-	stale bool
+	// stale says that a session of it was lost, so its queue may be wrong, and
+	// due that it was ordered anew and the router not brought to it yet.
+	stale, due bool
 }
 
 // A queue is a grant's simple queue.
@@ -221,7 +228,7 @@ func New(c Config) (*Router, error) {
 		grants:   map[zonegate.GrantID]*grant{},
 		sessions: map[zonegate.SessionID]*session{},
 		devices:  map[zonegate.MAC]*session{},
-		hosts:    map[zonegate.MAC]host{},
+		hosts:    map[zonegate.MAC][]host{},
 		scale:    scales{1, 1},
 	}, nil
 }
@@ -262,7 +269,7 @@ func (r *Router) Locate(ctx context.Context, a netip.Addr) (zonegate.MAC, error)
 	}
 	for _, h := range list {
 		if mac, ok := h.mac(); ok {
-			r.saw(h)
+			r.saw(h, true)
 			return mac, nil
 		}
 	}
@@ -278,8 +285,9 @@ func (r *Router) Locate(ctx context.Context, a netip.Addr) (zonegate.MAC, error)
 	return zonegate.MAC{}, fmt.Errorf("%s: %w", a, ErrUnknownDevice)
 }
 
-// saw remembers where a device is.
-func (r *Router) saw(h row) {
+// saw remembers where a device is: there rather than elsewhere, if it has just
+// asked from there.
+func (r *Router) saw(h row, asked bool) {
 	mac, ok := h.mac()
 	a, err := netip.ParseAddr(h["address"])
 	if !ok || err != nil {
@@ -291,15 +299,35 @@ func (r *Router) saw(h row) {
 	}
 	r.hostsMu.Lock()
 	defer r.hostsMu.Unlock()
-	r.hosts[mac] = at
+	var rest []host
+	for _, x := range r.hosts[mac] {
+		if x.address != at.address {
+			rest = append(rest, x)
+		}
+	}
+	if asked {
+		r.hosts[mac] = append([]host{at}, rest...)
+	} else {
+		r.hosts[mac] = append(rest, at)
+	}
 }
 
-// where returns the address at which a device was last seen.
-func (r *Router) where(mac zonegate.MAC) (host, bool) {
+// where returns the address at which a device was last seen: the one that it
+// had before, if it is still there, because whoever copies its MAC comes with
+// another.
+func (r *Router) where(mac zonegate.MAC, before host) (host, bool) {
 	r.hostsMu.Lock()
 	defer r.hostsMu.Unlock()
-	h, ok := r.hosts[mac]
-	return h, ok
+	list := r.hosts[mac]
+	if len(list) == 0 {
+		return host{}, false
+	}
+	for _, x := range list {
+		if before.inside.IsValid() && (x.inside == before.inside || x.address == before.address) {
+			return x, true
+		}
+	}
+	return list[0], true
 }
 
 func (r *Router) forget(mac zonegate.MAC) {
@@ -318,9 +346,10 @@ func (r *Router) readHosts(ctx context.Context, query ...string) error {
 		r.hostsMu.Lock()
 		clear(r.hosts)
 		r.hostsMu.Unlock()
+		r.hostsAt = time.Now()
 	}
 	for _, h := range list {
-		r.saw(h)
+		r.saw(h, false)
 	}
 	return nil
 }

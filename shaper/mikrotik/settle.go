@@ -69,7 +69,10 @@ func (r *Router) settle(ctx context.Context, g *grant) error {
 	for _, x := range waiting {
 		errs = append(errs, r.login(ctx, x))
 	}
-	return errors.Join(errs...)
+	if err = errors.Join(errs...); err == nil {
+		g.due = false
+	}
+	return err
 }
 
 // waiting lists the sessions of a grant that may pass, do not, and whose
@@ -79,7 +82,7 @@ func (r *Router) waiting(ctx context.Context, g *grant) (list []*session, err er
 		if x.online || g.spent || x.device == (zonegate.MAC{}) || r.timeOver(g) {
 			continue
 		}
-		if x.at, err = r.find(ctx, x.device); err != nil {
+		if x.at, err = r.find(ctx, x.device, x.at); err != nil {
 			return nil, err
 		}
 		if x.at.address.IsValid() {
@@ -122,6 +125,7 @@ func (r *Router) drop(ctx context.Context, g *grant) error {
 			return fmt.Errorf("removing the user of grant %d: %w", g.id, err)
 		}
 	}
+	g.due = false
 	g.userID, g.duplicates, g.limit, g.profile, g.gone, g.before = "", nil, 0, "", zonegate.Octets{}, zonegate.Octets{}
 	if len(g.departed) == 0 {
 		delete(r.grants, g.id)
@@ -244,14 +248,14 @@ func (r *Router) setUser(ctx context.Context, g *grant) error {
 }
 
 // find returns where a device is; nowhere is no error.
-func (r *Router) find(ctx context.Context, mac zonegate.MAC) (host, error) {
-	if at, ok := r.where(mac); ok || r.hostsRead {
+func (r *Router) find(ctx context.Context, mac zonegate.MAC, before host) (host, error) {
+	if at, ok := r.where(mac, before); ok || r.hostsRead {
 		return at, nil
 	}
 	if err := r.readHosts(ctx, "?mac-address="+formatMAC(mac)); err != nil {
 		return host{}, err
 	}
-	at, _ := r.where(mac)
+	at, _ := r.where(mac, before)
 	return at, nil
 }
 
@@ -273,7 +277,7 @@ func (r *Router) login(ctx context.Context, x *session) error {
 		if err := r.readHosts(ctx, "?mac-address="+formatMAC(x.device)); err != nil {
 			return err
 		}
-		if x.at, err = r.find(ctx, x.device); err != nil {
+		if x.at, err = r.find(ctx, x.device, host{}); err != nil {
 			return err
 		}
 		if err := r.ensureQueue(ctx, g); err != nil {
