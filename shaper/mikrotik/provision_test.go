@@ -131,7 +131,9 @@ func TestProvisioningGivesWay(t *testing.T) {
 		want = append(want, committed(order(zonegate.SessionID(i+1), i)))
 	}
 	z.appear(n)
+	z.commands()
 	z.run(r)
+	await(t, "the task to begin", func() bool { return z.sim.Commands()["/ip/hotspot/active/print"] > 0 })
 	z.sim.Delay(3 * time.Millisecond)
 	online := func() int { return len(z.sim.Print("/ip/hotspot/active")) }
 	apply(t, r, want...)
