@@ -131,6 +131,10 @@ func (c *checkup) hotspot() bool {
 		}
 	}
 	switch {
+	case len(mine) == 0 && len(list) == 1:
+		c.add(true, "hotspot", fmt.Sprintf("There is no hotspot server %q; the only one, %s, is taken for it.", c.r.conf.Server, list[0]["name"]),
+			"Set the server's name as /ip/hotspot/print shows it.")
+		mine = list
 	case len(mine) == 0 && c.r.conf.Server != "":
 		c.add(true, "hotspot", fmt.Sprintf("There is no hotspot server %q.", c.r.conf.Server), "Set the server's name as /ip/hotspot/print shows it.")
 		return false

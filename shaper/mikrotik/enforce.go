@@ -277,7 +277,7 @@ func (r *Router) take(ctx context.Context, o zonegate.Order, touched map[*grant]
 		return nil, fmt.Errorf("session %d belongs to grant %d and cannot pass to grant %d", o.Session, x.grant.id, o.Grant)
 	}
 	if g == nil {
-		g = &grant{id: o.Grant, told: -1}
+		g = &grant{id: o.Grant, by: r.site, told: -1}
 		r.grants[o.Grant] = g
 	}
 	if other := r.devices[o.Device]; other != nil && other != x {

@@ -52,6 +52,7 @@ func (c *checkup) owner() {
 	if !ok || len(list) == 0 {
 		return
 	}
+	c.rival()
 	p := list[0]
 	servers := c.radiusServers()
 	if c.r.conf.Sessions == OwnerAPI {
@@ -60,6 +61,15 @@ func (c *checkup) owner() {
 		c.ownedByRADIUS(p, servers)
 	}
 	c.loginBy(p)
+}
+
+// rival looks for the marks of another gateway.
+func (c *checkup) rival() {
+	users, _ := c.print(menuUser, "comment")
+	if err := c.r.noRival(users); err != nil {
+		c.add(true, "another zonegate", "Another zonegate lets customers in on this router, so this one does nothing to it.",
+			"Stop one of the two. "+strings.TrimPrefix(err.Error(), ErrRival.Error()+"; ")+".")
+	}
 }
 
 // radiusServers lists the addresses that the hotspot asks, if it asks.

@@ -34,6 +34,10 @@ type Config struct {
 	Server string
 	// Sessions says who lets customers in.
 	Sessions Owner
+	// Site is any text that no other gateway has, and that stays. It tells two
+	// that enforce on one router from each other; without it they are taken
+	// for one.
+	Site string
 	// LinkDown and LinkUp are what the uplink gives, in bit/s. Zero is not
 	// known: then committed rates are not scaled.
 	LinkDown, LinkUp uint64
@@ -92,6 +96,7 @@ type Router struct {
 	log   *slog.Logger
 	clock zonegate.Clock
 	line  *line
+	site  string
 
 	accountant Accountant
 	reports    reports
@@ -111,6 +116,8 @@ type Router struct {
 	// of no use; hostsAt is when they were read.
 	hostsRead bool
 	hostsAt   time.Time
+	// lookedAt is when the whole router was read.
+	lookedAt time.Time
 	// running says that the task is there to do what was left to it: the
 	// backlog.
 	running bool
@@ -131,6 +138,7 @@ type host struct{ address, inside netip.Addr }
 // A grant is one hotspot user.
 type grant struct {
 	id      zonegate.GrantID
+	by      string // the gateway, in its mark
 	rate    zonegate.Rate
 	devices int
 	until   time.Duration
@@ -223,7 +231,7 @@ func New(c Config) (*Router, error) {
 		return nil, errors.New("a data path needs a clock")
 	}
 	return &Router{
-		conf: c, log: c.Log, clock: c.Clock, line: &line{conf: c, log: c.Log},
+		conf: c, log: c.Log, clock: c.Clock, line: &line{conf: c, log: c.Log}, site: siteTag(c.Site),
 		reports: reports{ready: make(chan struct{}, 1)}, wake: make(chan struct{}, 1),
 		grants:   map[zonegate.GrantID]*grant{},
 		sessions: map[zonegate.SessionID]*session{},

@@ -182,7 +182,7 @@ func (r *Router) timeLimit(g *grant) string {
 }
 
 func (g *grant) mark() mark {
-	m := mark{grant: g.id, gone: g.gone, before: g.before}
+	m := mark{grant: g.id, by: g.by, gone: g.gone, before: g.before}
 	for _, x := range g.sessions {
 		if x.device != (zonegate.MAC{}) {
 			m.sessions = append(m.sessions, marked{x.id, x.device, x.base})
@@ -211,15 +211,12 @@ func (r *Router) renew(ctx context.Context, g *grant, profile string) error {
 		"=name=" + name, "=password=" + g.password, "=profile=" + profile,
 		"=limit-bytes-total=" + strconv.FormatUint(limit, 10), "=limit-uptime=" + r.timeLimit(g), "=comment=" + comment,
 	}
-	if r.conf.Server != "" {
-		words = append(words, "=server="+r.conf.Server)
-	}
-	id, err := r.line.add(ctx, menuUser, words...)
+	id, err := r.addUser(ctx, words)
 	if isDuplicate(err) {
 		// Ours by its name: what an earlier run left half done.
 		if id, err = r.named(ctx, menuUser, name); err == nil {
 			if err = r.line.remove(ctx, menuUser, id); err == nil {
-				id, err = r.line.add(ctx, menuUser, words...)
+				id, err = r.addUser(ctx, words)
 			}
 		}
 	}
@@ -228,6 +225,35 @@ func (r *Router) renew(ctx context.Context, g *grant, profile string) error {
 	}
 	g.userID, g.name, g.profile, g.limit, g.comment, g.told = id, name, profile, limit, comment, g.until
 	return nil
+}
+
+// addUser adds a hotspot user of the configured server.
+func (r *Router) addUser(ctx context.Context, words []string) (id string, err error) {
+	for range 2 {
+		if r.router.server == "" {
+			return "", r.noServer()
+		}
+		all := words[:len(words):len(words)]
+		if r.conf.Server != "" {
+			all = append(all, "=server="+r.router.server)
+		}
+		if id, err = r.line.add(ctx, menuUser, all...); !says(err, "value of server") {
+			break
+		}
+		// Renamed since it was read.
+		if err := r.readServer(ctx, &r.router); err != nil {
+			return "", err
+		}
+	}
+	return id, err
+}
+
+// noServer is the error of a router without the hotspot that is meant.
+func (r *Router) noServer() error {
+	if r.conf.Server == "" {
+		return errors.New("the router has no hotspot server; set one up: /ip/hotspot/setup")
+	}
+	return fmt.Errorf("the router has no hotspot server %q; set the configured name to one that /ip/hotspot/print shows", r.conf.Server)
 }
 
 // setUser gives the user a new comment and password, under which others may

@@ -32,6 +32,9 @@ const (
 	// hostsEvery is how old what is known of the hotspot's hosts may be, in
 	// looks at the counters.
 	hostsEvery = 3
+	// auditEvery is after how many looks the whole router is read again, for
+	// what somebody may have changed or deleted there.
+	auditEvery = 60
 )
 
 // Run reads the counters, ends what is spent, lets in devices that were away,
@@ -104,10 +107,17 @@ func (r *Router) wakeUp() {
 func (r *Router) Look(ctx context.Context) (time.Duration, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if err := r.count(ctx); err != nil {
+	var errs []error
+	err := r.count(ctx)
+	if err == nil && time.Since(r.lookedAt) >= auditEvery*r.conf.Report {
+		if err = r.audit(ctx); err == nil {
+			errs = append(errs, r.tidy(ctx))
+		}
+	}
+	if err != nil {
 		return min(r.conf.Report, 5*time.Second), err
 	}
-	errs := []error{r.endSpent(ctx)}
+	errs = append(errs, r.endSpent(ctx))
 	errs = append(errs, r.findWork(ctx))
 	more, err := r.work(ctx)
 	errs = append(errs, err, r.dropStrays(ctx), r.rescale(ctx))
@@ -128,6 +138,17 @@ func (r *Router) Look(ctx context.Context) (time.Duration, error) {
 		next = 0
 	}
 	return next, errors.Join(errs...)
+}
+
+// audit reads the whole router again and has every grant compared with it.
+func (r *Router) audit(ctx context.Context) error {
+	if err := r.look(ctx); err != nil {
+		return err
+	}
+	for _, g := range r.grants {
+		g.due = true
+	}
+	return r.settleLost(ctx)
 }
 
 // fastest is what a rate can deliver, both directions together.
