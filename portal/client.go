@@ -39,7 +39,7 @@ func (s *Server) device(r *http.Request) (zonegate.MAC, error) {
 	if err != nil && r.Context().Err() == nil {
 		now, last := time.Now().Unix(), s.unknownLogged.Load()
 		if (now < last || now-last >= 60) && s.unknownLogged.CompareAndSwap(last, now) {
-			s.logger().Warn("a device's hardware address is not known; only devices on the LAN interface can buy", "address", addr, "error", err)
+			s.logger().Warn("a device's hardware address is not known, so it can buy nothing; only devices on the customers' link can", "address", addr, "error", err)
 		}
 	}
 	return mac, err
