@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -23,8 +25,9 @@ import (
 )
 
 // newRouter returns the MikroTik of the configuration. It connects when it is
-// first used. Without a MikroTik it is nil.
-func newRouter(cfg *config.Config, c zonegate.Clock, log *slog.Logger) (*mikrotik.Router, error) {
+// first used. Without a MikroTik it is nil. The site tells this gateway from
+// others that may enforce on the same router.
+func newRouter(cfg *config.Config, site string, c zonegate.Clock, log *slog.Logger) (*mikrotik.Router, error) {
 	m := cfg.MikroTik
 	if m.Address == "" {
 		return nil, nil
@@ -35,13 +38,35 @@ func newRouter(cfg *config.Config, c zonegate.Clock, log *slog.Logger) (*mikroti
 	}
 	mc := mikrotik.Config{
 		Address: m.Address, User: m.User, Password: password, Fingerprint: m.Fingerprint, Plain: m.Plain,
-		Server: m.Server, Sessions: mikrotik.OwnerRADIUS,
+		Server: m.Server, Sessions: mikrotik.OwnerRADIUS, Site: site,
 		LinkDown: cfg.Network.LinkDown, LinkUp: cfg.Network.LinkUp, Clock: c, Log: log,
 	}
 	if m.Drives {
 		mc.Sessions = mikrotik.OwnerAPI
 	}
 	return mikrotik.New(mc)
+}
+
+// site is what the MikroTik knows this gateway by: something of the zone's key,
+// which is nobody else's, stays, and moves with a backup. A zone that has none
+// yet gets it now.
+func (p *program) site(ctx context.Context, c zonegate.Clock) (string, error) {
+	state := p.store.State()
+	if state.Whole().Meta.Key == (zonegate.ZoneKey{}) {
+		gate := zonegate.NewGate(state, p.store, p.store, noPath{}, c, gateOptions(p.config, p.log))
+		err := runTasks(ctx, task{"the gate", gate.Run}, task{"the plans", func(ctx context.Context) error {
+			if err := gate.SetPlans(ctx, plans(p.config.Plans), false); err != nil {
+				return err
+			}
+			return errStopped
+		}})
+		if err != nil {
+			return "", fmt.Errorf("founding the zone: %w", err)
+		}
+	}
+	key := state.Whole().Meta.Key
+	sum := sha256.Sum256(append([]byte("mikrotik"), key[:]...))
+	return hex.EncodeToString(sum[:]), nil
 }
 
 // routerPassword reads the password of the router's user, which nobody else on
@@ -233,7 +258,7 @@ func (v routerView) examineAlone(ctx context.Context) ([]control.Finding, error)
 	if err != nil {
 		return nil, err
 	}
-	r, err := newRouter(v.config, c, slog.New(slog.DiscardHandler))
+	r, err := newRouter(v.config, "", c, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return nil, err
 	}

@@ -179,7 +179,13 @@ func (p *program) build(ctx context.Context) error {
 // openPath opens what makes customers pass: the kernel, a MikroTik, or nothing
 // here where NASes do.
 func (p *program) openPath(ctx context.Context, c zonegate.Clock, book *nas.Book) (path zonegate.Enforcer, err error) {
-	if p.router, err = newRouter(p.config, c, p.log); err != nil {
+	site := ""
+	if p.config.MikroTik.Drives {
+		if site, err = p.site(ctx, c); err != nil {
+			return nil, err
+		}
+	}
+	if p.router, err = newRouter(p.config, site, c, p.log); err != nil {
 		if p.config.MikroTik.Drives {
 			return nil, err
 		}
