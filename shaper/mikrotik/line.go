@@ -12,7 +12,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"strings"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-routeros/routeros/v3"
@@ -23,7 +23,7 @@ var (
 	// was wanted is not done and has to be asked for again.
 	ErrUnreachable = errors.New("the router cannot be reached")
 	// ErrCredentials means that the router does not know the user or password.
-	ErrCredentials = errors.New("the router refuses the user or the password; set both as they are in /user on the router")
+	ErrCredentials = errors.New("the router refuses the user or the password; set both as they are in /user on the router, whose group needs the policy api and whose address must allow this machine")
 	// ErrCertificate means that somebody else answers, or with a new
 	// certificate.
 	ErrCertificate = errors.New("the router shows another certificate than the configured one")
@@ -37,7 +37,7 @@ var (
 
 const (
 	dialTimeout    = 3 * time.Second
-	loginTimeout   = 7 * time.Second // a busy board signs slowly
+	loginTimeout   = 5 * time.Second // a busy board signs slowly
 	commandTimeout = 10 * time.Second
 	firstPause     = 250 * time.Millisecond
 	longestPause   = 30 * time.Second
@@ -56,21 +56,23 @@ type Info struct {
 // grows. Safe for concurrent use; commands take turns.
 type line struct {
 	conf Config
-	log  *slog.Logger
 
-	mu      sync.Mutex
+	// turn holds a token while somebody has the connection, and guards what
+	// follows. Waiting for it ends with the caller's context: a command may
+	// take long.
+	turn    chan struct{}
 	client  *routeros.Client
 	conn    *guard
 	used    bool // since it was dialled
 	epoch   int  // counts connections
-	read    int  // the one over which the router was last read
-	sent    int  // counts commands
 	info    Info
-	major   int
 	pause   time.Duration
 	nextTry time.Time
 	lastErr error
 	closed  bool
+
+	read atomic.Int64 // the connection over which the router was last read
+	sent atomic.Int64 // counts commands
 }
 
 // print lists a menu. The words are what follows it: the properties that are
@@ -111,13 +113,31 @@ func (l *line) remove(ctx context.Context, menu, id string) error {
 	return err
 }
 
+func newLine(c Config) *line {
+	return &line{conf: c, turn: make(chan struct{}, 1)}
+}
+
+// take waits for the connection, and give lets others have it.
+func (l *line) take(ctx context.Context) error {
+	select {
+	case l.turn <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("%w: waiting for another command: %w", ErrUnreachable, ctx.Err())
+	}
+}
+
+func (l *line) give() { <-l.turn }
+
 func (l *line) do(ctx context.Context, repeatable bool, words []string) (*routeros.Reply, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	if err := l.take(ctx); err != nil {
+		return nil, err
+	}
+	defer l.give()
 	if err := l.connect(ctx); err != nil {
 		return nil, err
 	}
-	if !repeatable && l.read != l.epoch {
+	if !repeatable && l.read.Load() != int64(l.epoch) {
 		// The router may have been started again or upgraded, and an id that
 		// was read before stand for something else.
 		return nil, fmt.Errorf("%w: the connection is new, and the router has to be read first", ErrUnreachable)
@@ -137,8 +157,10 @@ func (l *line) do(ctx context.Context, repeatable bool, words []string) (*router
 // current returns which connection this is, dialling if there is none: what
 // was read over an earlier one may not be true any more.
 func (l *line) current(ctx context.Context) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	if err := l.take(ctx); err != nil {
+		return 0, err
+	}
+	defer l.give()
 	if err := l.connect(ctx); err != nil {
 		return 0, err
 	}
@@ -146,18 +168,10 @@ func (l *line) current(ctx context.Context) (int, error) {
 }
 
 // known says that what is known of the router was read over a connection.
-func (l *line) known(epoch int) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.read = epoch
-}
+func (l *line) known(epoch int) { l.read.Store(int64(epoch)) }
 
 // commands returns how many were sent so far.
-func (l *line) commands() int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.sent
-}
+func (l *line) commands() int { return int(l.sent.Load()) }
 
 // run has one command answered. It closes the connection unless the answer is
 // whole.
@@ -167,7 +181,7 @@ func (l *line) run(ctx context.Context, words []string) (*routeros.Reply, error)
 		deadline = d
 	}
 	l.used = true
-	l.sent++
+	l.sent.Add(1)
 	l.conn.begin()
 	l.conn.SetDeadline(deadline)
 	conn := l.conn
@@ -203,8 +217,8 @@ func (l *line) hangUp() {
 
 // Close ends the connection for good.
 func (l *line) Close() error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	l.turn <- struct{}{}
+	defer l.give()
 	l.closed = true
 	l.hangUp()
 	return nil
@@ -312,7 +326,6 @@ func (l *line) login() error {
 	if major < 6 || major == 6 && minor < 49 {
 		return fmt.Errorf("%w (it has %q)", ErrVersion, l.info.Version)
 	}
-	l.major = major
 	return nil
 }
 

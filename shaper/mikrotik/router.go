@@ -231,7 +231,7 @@ func New(c Config) (*Router, error) {
 		return nil, errors.New("a data path needs a clock")
 	}
 	return &Router{
-		conf: c, log: c.Log, clock: c.Clock, line: &line{conf: c, log: c.Log}, site: siteTag(c.Site),
+		conf: c, log: c.Log, clock: c.Clock, line: newLine(c), site: siteTag(c.Site),
 		reports: reports{ready: make(chan struct{}, 1)}, wake: make(chan struct{}, 1),
 		grants:   map[zonegate.GrantID]*grant{},
 		sessions: map[zonegate.SessionID]*session{},
@@ -253,8 +253,10 @@ func (r *Router) Info(ctx context.Context) (Info, error) {
 	if _, err := r.line.current(ctx); err != nil {
 		return Info{}, err
 	}
-	r.line.mu.Lock()
-	defer r.line.mu.Unlock()
+	if err := r.line.take(ctx); err != nil {
+		return Info{}, err
+	}
+	defer r.line.give()
 	return r.line.info, nil
 }
 
