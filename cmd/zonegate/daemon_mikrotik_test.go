@@ -143,7 +143,7 @@ func TestDaemonWithoutItsMikroTik(t *testing.T) {
 	code := z.sell(t)
 	d.await(t, "the portal", func() bool {
 		status, a, err := phoneA.ask(t, z, "/status.json", nil)
-		return err == nil && status == http.StatusServiceUnavailable && a.Reason == "unknown_device"
+		return err == nil && status == http.StatusServiceUnavailable && a.Reason == "no_answer"
 	})
 	if out, _ := z.do(t, exitFailed, "", "doctor"); !strings.Contains(out, "FAIL      connection: ") || !strings.Contains(out, "api-ssl") {
 		t.Errorf("the doctor:\n%s", out)

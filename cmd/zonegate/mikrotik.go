@@ -20,6 +20,7 @@ import (
 	"zonegate/internal/config"
 	"zonegate/internal/control"
 	"zonegate/internal/doctor"
+	"zonegate/portal"
 	"zonegate/radius/nas"
 	"zonegate/shaper/mikrotik"
 )
@@ -336,7 +337,7 @@ func (l *routerLocator) Locate(ctx context.Context, a netip.Addr) (zonegate.MAC,
 		if ok && last.err == nil && now.Sub(last.at) < locatedLast {
 			return last.mac, nil
 		}
-		return mac, err
+		return mac, fmt.Errorf("%w: %w", portal.ErrNoAnswer, err)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()

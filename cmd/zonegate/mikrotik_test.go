@@ -346,3 +346,32 @@ func TestRouterLocator(t *testing.T) {
 		t.Errorf("%d addresses are kept", len(l.known))
 	}
 }
+
+func TestRouterPassword(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "password")
+	if _, err := routerPassword(name); err == nil || !strings.Contains(err.Error(), "mikrotik.password_file") {
+		t.Errorf("a missing file: %v", err)
+	}
+	for text, want := range map[string]string{
+		"one line\n": "one line", " spaces count \r\n\n": " spaces count ", "no end": "no end", "": "", "two\nlines\n": "", "\n": "",
+	} {
+		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		got, err := routerPassword(name)
+		if got != want || (err == nil) != (want != "") {
+			t.Errorf("%q is %q, %v", text, got, err)
+		}
+		if err != nil && (!strings.Contains(err.Error(), name) || strings.Contains(err.Error(), "two")) {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+	for mode, good := range map[os.FileMode]bool{0o600: true, 0o400: true, 0o640: false, 0o604: false, 0o660: false} {
+		if err := errors.Join(os.WriteFile(name, []byte("x"), 0o600), os.Chmod(name, mode)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := routerPassword(name); (err == nil) != good {
+			t.Errorf("mode %o: %v", mode, err)
+		}
+	}
+}
