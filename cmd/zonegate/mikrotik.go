@@ -204,6 +204,9 @@ func serious(list []mikrotik.Finding) string {
 	return strings.Join(lines, "\n")
 }
 
+// statusPatience bounds how long a status waits for the MikroTik.
+const statusPatience = 5 * time.Second
+
 // routerStatus is what is known of the MikroTik, nil without one.
 func (p *program) routerStatus(ctx context.Context) *control.MikroTik {
 	if p.router == nil {
@@ -213,7 +216,10 @@ func (p *program) routerStatus(ctx context.Context) *control.MikroTik {
 	if p.config.MikroTik.Drives {
 		out.Sessions = "api"
 	}
-	info, err := p.router.Info(context.WithoutCancel(ctx))
+	// Who asks may go away; the connection shall not for that.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), statusPatience)
+	defer cancel()
+	info, err := p.router.Info(ctx)
 	if err != nil {
 		out.Problem = err.Error()
 		return out
@@ -286,6 +292,8 @@ func finding(serious bool, subject, problem, fix string) control.Finding {
 const (
 	locatedFor  = 3 * time.Second
 	locatedLast = 10 * time.Minute
+	// locatePatience is more than one command of the router may take.
+	locatePatience = 12 * time.Second
 	// maxLocated bounds the memory. It is more than a hotspot has customers.
 	maxLocated = 4096
 )
@@ -332,7 +340,9 @@ func (l *routerLocator) Locate(ctx context.Context, a netip.Addr) (zonegate.MAC,
 	if ok && now.Sub(last.at) < locatedFor {
 		return last.mac, last.err
 	}
-	mac, err := l.ask(context.WithoutCancel(ctx), a)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), locatePatience)
+	defer cancel()
+	mac, err := l.ask(ctx, a)
 	if err != nil && !errors.Is(err, mikrotik.ErrUnknownDevice) {
 		if ok && last.err == nil && now.Sub(last.at) < locatedLast {
 			return last.mac, nil
