@@ -53,6 +53,9 @@ bench-radius: build ## measure the RADIUS server against FreeRADIUS, on this mac
 	@scripts/deps.sh radius
 	@$(SUDO) build/zonelab bench --only radius
 
+bench-mikrotik: build ## measure the commands that a MikroTik is given, on a simulated one (2 minutes)
+	@$(SUDO) build/zonelab bench --only mikrotik
+
 test: ## everything that must pass: lint, unit, kernel, cross, size (installs what it needs)
 	@rm -f build/test-totals
 	@$(MAKE) --no-print-directory testdeps lint unit kernel cross size
@@ -96,4 +99,4 @@ clean: ## remove build/
 build/runtests: scripts/runtests/main.go
 	@go build -o $@ ./scripts/runtests
 
-.PHONY: help deps testdeps build lab bench bench-radius test unit kernel cross routeros-image size lint generate fuzz vuln clean
+.PHONY: help deps testdeps build lab bench bench-radius bench-mikrotik test unit kernel cross routeros-image size lint generate fuzz vuln clean

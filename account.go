@@ -267,7 +267,7 @@ func (g *Gate) Standing(d MAC) Standing {
 	if st.Grant == nil && len(st.Queue) > 0 {
 		st.Grant, st.Queue = &st.Queue[0], st.Queue[1:]
 	}
-	st.Pending = st.Online && st.NAS == "" && g.reapply != nil
+	st.Pending = st.Online && st.NAS == "" && g.behind() != nil
 	return st
 }
 

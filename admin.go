@@ -314,7 +314,7 @@ func (g *Gate) Health() Health {
 	now := g.clock.Now()
 	g.mu.RLock()
 	defer g.mu.RUnlock()
-	h := Health{Journal: g.degraded, DataPath: g.reapply, Seq: g.state.meta.Seq, ClockTrusted: now.Trusted}
+	h := Health{Journal: g.degraded, DataPath: g.behind(), Seq: g.state.meta.Seq, ClockTrusted: now.Trusted}
 	for _, grant := range g.state.grants {
 		if grant.State == Active {
 			h.Active++

@@ -95,8 +95,12 @@ type Gate struct {
 	degraded error
 	// reapply says that the data path must be brought to the wanted state.
 	reapply error
-	// reconcileNow asks Run to compare the state with the data path.
+	// reconcileNow asks Run to compare the state with the data path, and unread
+	// is why that failed, if it did: then nobody knows who passes.
 	reconcileNow bool
+	unread       error
+	// complained is the data path's error that was logged last.
+	complained string
 	// highest is the highest session that the data path had at the start. One
 	// that a crash kept out of the journal is not used again.
 	highest SessionID
@@ -282,7 +286,7 @@ func (g *Gate) take(ctx context.Context, batch []*request) {
 
 	if len(set)+len(stop) > 0 {
 		if err := g.enforcer.Change(ctx, set, stop); err != nil {
-			g.log.Error("the data path is behind; it will be tried again", "error", err)
+			g.complain("the data path is behind; it will be tried again", err)
 			g.mu.Lock()
 			g.reapply = err
 			g.mu.Unlock()

@@ -3,6 +3,7 @@ package zonegate
 import (
 	"errors"
 	"io"
+	"log/slog"
 	"strings"
 	"testing"
 	"time"
@@ -551,10 +552,32 @@ func TestSilentDataPathCutsNobody(t *testing.T) {
 	b.path.mu.Lock()
 	b.path.mute = errors.New("no buffer space")
 	b.path.mu.Unlock()
-	b.start(quick)
+	var log strings.Builder
+	logged := quick
+	logged.Logger = slog.New(slog.NewTextHandler(&log, nil))
+	b.start(logged)
 	if now, ok := b.path.order(phone1); !ok || now.Session != before.Session {
 		t.Fatalf("a failed read replaced the session: %+v", now)
 	}
+	// Nobody knows whether it passes, and that is said once.
+	for range 3 {
+		b.pass(retryAfter)
+	}
+	if st := b.gate.Standing(phone1); !st.Online || !st.Pending {
+		t.Errorf("while the data path is silent: %+v", st)
+	}
+	if h := b.gate.Health(); h.DataPath == nil {
+		t.Error("a silent data path is healthy")
+	}
+	defer func() {
+		b.stop() // nobody writes to the log any more
+		if n := strings.Count(log.String(), "no buffer space"); n != 1 {
+			t.Errorf("it was said %d times:\n%s", n, log.String())
+		}
+		if st := b.gate.Standing(phone1); st.Pending {
+			t.Errorf("when it speaks again: %+v", st)
+		}
+	}()
 	b.path.mu.Lock()
 	b.path.mute = nil
 	b.path.octets[before.Session] = Octets{Down: 3e6}

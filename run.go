@@ -48,10 +48,16 @@ func (g *Gate) reconcile(ctx context.Context) error {
 	if err != nil {
 		// What the data path holds stays as it is until it can say so: closing
 		// a session for a failed read would cut off who has paid.
-		g.log.Error("the data path does not say what it holds; it is asked again", "error", err)
+		g.complain("the data path does not say what it holds; it is asked again", err)
 		g.reconcileNow = true
+		g.mu.Lock()
+		g.unread = err
+		g.mu.Unlock()
 		return nil
 	}
+	g.mu.Lock()
+	g.unread = nil
+	g.mu.Unlock()
 	for _, u := range usage {
 		present[u.Session] = u
 		g.highest = max(g.highest, u.Session)
@@ -132,11 +138,32 @@ func (g *Gate) applyAll(ctx context.Context) {
 	sortBy(want, func(a, b *Order) int { return cmp.Compare(a.Session, b.Session) })
 	err := g.enforcer.Apply(ctx, want)
 	if err != nil {
-		g.log.Error("the data path is not as it should be; it will be tried again", "error", err)
+		g.complain("the data path is not as it should be; it will be tried again", err)
+	} else if g.complained != "" {
+		g.complained = ""
+		g.log.Info("the data path is as it should be again")
 	}
 	g.mu.Lock()
 	g.reapply = err
 	g.mu.Unlock()
+}
+
+// complain logs what is wrong with the data path, and not the same again every
+// few seconds: a router may be away for days. Only Run's goroutine calls it.
+func (g *Gate) complain(what string, err error) {
+	if text := err.Error(); g.complained != text {
+		g.complained = text
+		g.log.Error(what, "error", err)
+	}
+}
+
+// behind is why the data path may not do what it should; nil when it does.
+// g.mu is held.
+func (g *Gate) behind() error {
+	if g.reapply != nil {
+		return g.reapply
+	}
+	return g.unread
 }
 
 // retryAfter is how often a failing journal or data path is tried again.

@@ -26,7 +26,7 @@ func (s *Server) post(c *gin.Context) (zonegate.MAC, url.Values, bool) {
 	}
 	mac, err := s.device(c.Request)
 	if err != nil {
-		s.refuse(c, refusalDevice)
+		s.refuse(c, stranger(err))
 		return zonegate.MAC{}, nil, false
 	}
 	return mac, c.Request.PostForm, true

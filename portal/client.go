@@ -36,10 +36,11 @@ func (s *Server) device(r *http.Request) (zonegate.MAC, error) {
 	if addr.IsValid() {
 		mac, err = s.Locator.Locate(r.Context(), addr)
 	}
-	if err != nil && r.Context().Err() == nil {
+	// That nobody could be asked is said by who knows why.
+	if err != nil && r.Context().Err() == nil && !errors.Is(err, ErrNoAnswer) {
 		now, last := time.Now().Unix(), s.unknownLogged.Load()
 		if (now < last || now-last >= 60) && s.unknownLogged.CompareAndSwap(last, now) {
-			s.logger().Warn("a device's hardware address is not known; only devices on the LAN interface can buy", "address", addr, "error", err)
+			s.logger().Warn("a device's hardware address is not known, so it can buy nothing; only devices on the customers' link can", "address", addr, "error", err)
 		}
 	}
 	return mac, err

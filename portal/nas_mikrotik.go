@@ -29,6 +29,17 @@ func MikroTikLogin(portal string) string {
 		"&amp;link-login-only=$(link-login-only)" +
 		"&amp;chap-id=$(chap-id-esc)&amp;chap-challenge=$(chap-challenge-esc)" +
 		"&amp;error=$(error-esc)"
+	return loginPage(to)
+}
+
+// MikroTikLead is the login page where zonegate lets customers in over the
+// router's API. The hotspot need not say who they are: the portal asks the
+// router who has their address.
+func MikroTikLead(portal string) string {
+	return loginPage(strings.TrimSuffix(portal, "/") + "/")
+}
+
+func loginPage(to string) string {
 	return `<!doctype html>
 <html>
 <head>

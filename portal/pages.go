@@ -17,7 +17,7 @@ import (
 func (s *Server) home(c *gin.Context) {
 	mac, err := s.device(c.Request)
 	if err != nil {
-		s.refuse(c, refusalDevice)
+		s.refuse(c, stranger(err))
 		return
 	}
 	st := s.Gate.Standing(mac)
@@ -39,7 +39,7 @@ func (s *Server) home(c *gin.Context) {
 func (s *Server) add(c *gin.Context) {
 	mac, err := s.device(c.Request)
 	if err != nil {
-		s.refuse(c, refusalDevice)
+		s.refuse(c, stranger(err))
 		return
 	}
 	p := s.page(c, "/add", "")
@@ -90,7 +90,7 @@ func (s *Server) status(c *gin.Context) {
 	}
 	mac, err := s.device(c.Request)
 	if err != nil {
-		s.refuse(c, refusalDevice)
+		s.refuse(c, stranger(err))
 		return
 	}
 	st := s.Gate.Standing(mac)

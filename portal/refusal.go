@@ -31,6 +31,7 @@ var (
 	refusalNotFound = refusal{nil, "not_found", http.StatusNotFound, web.TextNotFound, web.TextNotFoundNext, 0}
 	refusalMethod   = refusal{nil, "method", http.StatusMethodNotAllowed, web.TextBadRequest, web.TextNotFoundNext, 0}
 	refusalDevice   = refusal{nil, "unknown_device", http.StatusServiceUnavailable, web.TextUnknownDevice, web.TextUnknownDeviceNext, 5 * time.Second}
+	refusalNoAnswer = refusal{nil, "no_answer", http.StatusServiceUnavailable, web.TextNoAnswer, web.TextTryAgainNext, 5 * time.Second}
 	refusalStale    = refusal{nil, "form", http.StatusForbidden, web.TextBadForm, web.TextOpenAnyPage, 0}
 	refusalSetup    = refusal{nil, "setup", http.StatusServiceUnavailable, web.TextSetup, web.TextSetupNext, 0}
 	refusalHere     = refusal{nil, "too_many_here", http.StatusTooManyRequests, web.TextTooManyHere, web.TextWaitNext, 0}
@@ -57,6 +58,18 @@ var refusals = []refusal{
 	{zonegate.ErrNoGrant, "no_grant", http.StatusPaymentRequired, web.TextNoGrant, web.TextNoGrantNext, 0},
 	{zonegate.ErrNoSuchGrant, "no_such_grant", http.StatusNotFound, web.TextNoSuchGrant, web.TextNoSuchGrantNext, 0},
 	{zonegate.ErrGrantEnded, "grant_ended", http.StatusGone, web.TextGrantEnded, web.TextUsedUpNext, 0},
+}
+
+// ErrNoAnswer is a Locator's error when nobody could be asked who a customer
+// is, which says nothing about the customer.
+var ErrNoAnswer = errors.New("nobody could be asked whose address this is")
+
+// stranger returns why nobody knows who asks.
+func stranger(err error) refusal {
+	if errors.Is(err, ErrNoAnswer) {
+		return refusalNoAnswer
+	}
+	return refusalDevice
 }
 
 // explain returns why the Gate refused. An error that is not in the list is a

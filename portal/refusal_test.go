@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -123,6 +124,11 @@ var refusalCases = []struct {
 	{"unknown_device", 503, web.TextUnknownDevice, web.TextUnknownDeviceNext, 5, func(z *zone) call {
 		c := typed(z.codes("a-hour", 1)[0])
 		c.from = "192.168.77.99"
+		return c
+	}},
+	{"no_answer", 503, web.TextNoAnswer, web.TextTryAgainNext, 5, func(z *zone) call {
+		c := typed(z.codes("a-hour", 1)[0])
+		z.links.away = fmt.Errorf("%w: it is off", portal.ErrNoAnswer)
 		return c
 	}},
 	{"request", 400, web.TextBadRequest, web.TextNotFoundNext, 0, func(z *zone) call {

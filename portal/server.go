@@ -53,7 +53,8 @@ type Gate interface {
 var _ Gate = (*zonegate.Gate)(nil)
 
 // A Locator finds the hardware address behind an address on the customers'
-// link, an IPv6 link-local one with its zone. Safe for concurrent use.
+// link, an IPv6 link-local one with its zone. Its error is [ErrNoAnswer] if it
+// could not ask. Safe for concurrent use.
 type Locator interface {
 	Locate(context.Context, netip.Addr) (zonegate.MAC, error)
 }

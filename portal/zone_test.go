@@ -109,6 +109,7 @@ type neighbours struct {
 	mu     sync.Mutex
 	known  map[netip.Addr]zonegate.MAC
 	asked  int
+	away   error
 	always func(netip.Addr) zonegate.MAC
 }
 
@@ -116,6 +117,9 @@ func (n *neighbours) Locate(_ context.Context, a netip.Addr) (zonegate.MAC, erro
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.asked++
+	if n.away != nil {
+		return zonegate.MAC{}, n.away
+	}
 	if n.always != nil {
 		return n.always(a), nil
 	}

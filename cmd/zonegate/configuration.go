@@ -121,6 +121,13 @@ func defineCheckConfig(*flag.FlagSet) action {
 				report.Problems = append(report.Problems, configProblem{p.File, p.Line, p.Column, p.Key, p.Message})
 			}
 		}
+		if err == nil && cfg.MikroTik.Address != "" {
+			_, err = routerPassword(cfg.MikroTik.PasswordFile)
+			if err != nil {
+				report.OK = false
+				report.Problems = append(report.Problems, configProblem{File: e.config, Key: "mikrotik.password_file", Message: err.Error()})
+			}
+		}
 		switch {
 		case e.json:
 			if err := e.print(report); err != nil {
@@ -128,6 +135,8 @@ func defineCheckConfig(*flag.FlagSet) action {
 			}
 		case wrong != nil:
 			fmt.Fprintln(e.stderr, wrong)
+		case err != nil:
+			fmt.Fprintf(e.stderr, "%s: mikrotik.password_file: %v\n", e.config, err)
 		default:
 			fmt.Fprintf(e.stdout, "%s is good: zone %s, %d plans\n", e.config, cfg.Zone.ID, len(cfg.Plans))
 		}

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -113,8 +114,26 @@ func makeInterfaces() error {
 // A daemon is a running `zonegate run`.
 type daemon struct {
 	cmd   *exec.Cmd
-	log   *bytes.Buffer
+	log   *logText
 	ended chan error // gets the end, once
+}
+
+// A logText can be read while it is written.
+type logText struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (l *logText) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *logText) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
 }
 
 // child returns a command that runs this program with arguments. It is killed
@@ -133,8 +152,15 @@ func (z zone) child(t *testing.T, env []string, args ...string) *exec.Cmd {
 
 func (z zone) start(t *testing.T, env ...string) *daemon {
 	t.Helper()
-	d := &daemon{cmd: z.child(t, append(env, envSetup+"=1"), "run"), log: new(bytes.Buffer), ended: make(chan error, 1)}
-	d.cmd.SysProcAttr.Cloneflags = syscall.CLONE_NEWNET
+	cmd := z.child(t, append(env, envSetup+"=1"), "run")
+	cmd.SysProcAttr.Cloneflags = syscall.CLONE_NEWNET
+	return launch(t, cmd)
+}
+
+// launch starts a daemon.
+func launch(t *testing.T, cmd *exec.Cmd) *daemon {
+	t.Helper()
+	d := &daemon{cmd: cmd, log: new(logText), ended: make(chan error, 1)}
 	d.cmd.Stdout, d.cmd.Stderr = d.log, d.log
 	if err := d.cmd.Start(); err != nil {
 		t.Fatalf("starting the daemon in a network namespace (this needs root): %v", err)

@@ -30,11 +30,7 @@ func kernelConfig(cfg *config.Config) kernel.Config {
 func found(ctx context.Context, s *kernel.Shaper) []control.Finding {
 	list := []control.Finding{}
 	for _, f := range s.Check(ctx) {
-		severity := "warning"
-		if f.Serious {
-			severity = "error"
-		}
-		list = append(list, control.Finding{Severity: severity, Subject: f.Subject, Detail: f.Problem, Fix: f.Fix})
+		list = append(list, finding(f.Serious, f.Subject, f.Problem, f.Fix))
 	}
 	return list
 }
@@ -45,15 +41,22 @@ type dataPath struct{ config *config.Config }
 // Check has the running daemon examine the machine, because it knows more, or
 // else does so itself.
 func (d dataPath) Check(ctx context.Context) ([]doctor.Part, error) {
+	return examined(ctx, d.config, func(f control.Facts) []control.Finding { return f.DataPath }, d.checkAlone)
+}
+
+// examined asks the running daemon what it found, or looks itself when there
+// is none.
+func examined(ctx context.Context, cfg *config.Config, of func(control.Facts) []control.Finding,
+	alone func(context.Context) ([]control.Finding, error)) ([]doctor.Part, error) {
 	var list []control.Finding
-	c, err := control.Dial(ctx, d.config.ControlSocket)
+	c, err := control.Dial(ctx, cfg.ControlSocket)
 	if err == nil {
 		f, err := c.Facts(ctx)
 		if err != nil {
 			return nil, err
 		}
-		list = f.DataPath
-	} else if list, err = d.checkAlone(ctx); err != nil {
+		list = of(f)
+	} else if list, err = alone(ctx); err != nil {
 		return nil, err
 	}
 	var parts []doctor.Part

@@ -30,9 +30,14 @@ func defineDoctor(*flag.FlagSet) action {
 			g.Settings = doctor.Settings{
 				DataDir: cfg.DataDir, LAN: cfg.Network.LAN, WAN: cfg.Network.WAN,
 				PortalPort: cfg.Portal.Port, DNSPort: cfg.DNS.Port,
+				MikroTik: cfg.MikroTik.Address, Drives: cfg.MikroTik.Drives,
+			}
+			if addrs := nasAddresses(cfg); cfg.MikroTik.Drives && len(addrs) > 0 {
+				// The unspecified one is this machine too.
+				g.Settings.Portal = addrs[0]
 			}
 			g.Storage, g.Daemon, g.Kernel = storage{cfg.DataDir}, daemonView{cfg.ControlSocket}, dataPath{cfg}
-			g.NASes = nasView{cfg.ControlSocket}
+			g.NASes, g.Router = nasView{cfg.ControlSocket}, routerView{cfg}
 		}
 		r := doctor.Examine(ctx, g.Checks())
 		if e.json {

@@ -98,6 +98,11 @@ func (e *env) readSecret(name string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("reading the secret: %w", err)
 	}
+	return onlyLine(text)
+}
+
+// onlyLine returns the one line of a file with a secret.
+func onlyLine(text []byte) (string, error) {
 	line, rest, _ := strings.Cut(string(text), "\n")
 	line = strings.TrimSuffix(line, "\r")
 	if line == "" || strings.TrimSpace(rest) != "" {
@@ -232,10 +237,14 @@ func (e *env) showNASReport(r control.NASReport) error {
 	return err
 }
 
-func defineNASLoginPage(*flag.FlagSet) action {
+func defineNASLoginPage(f *flag.FlagSet) action {
+	sessions := f.String("sessions", "", "`who` owns the sessions: radius or api; otherwise the configuration says it")
 	return func(_ context.Context, e *env, args []string) error {
-		if len(args) > 1 {
+		switch {
+		case len(args) > 1:
 			return usagef("give one URL of the portal, or none")
+		case *sessions != "" && *sessions != "radius" && *sessions != "api":
+			return usagef("--sessions must be radius or api")
 		}
 		cfg, err := e.load()
 		if err != nil {
@@ -251,6 +260,9 @@ func defineNASLoginPage(*flag.FlagSet) action {
 			return usagef("%q is no URL of the portal, such as http://192.168.88.2:2050", url)
 		}
 		page := portal.MikroTikLogin(url)
+		if *sessions == "api" || *sessions == "" && cfg.MikroTik.Drives {
+			page = portal.MikroTikLead(url)
+		}
 		if e.json {
 			return e.print(struct {
 				Portal string `json:"portal"`

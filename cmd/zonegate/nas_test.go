@@ -197,9 +197,13 @@ func TestLoginPage(t *testing.T) {
 	if out, _ := z.do(t, exitOK, "", "nas", "login-page", "http://192.168.88.2:2050"); !strings.Contains(out, "http://192.168.88.2:2050/nas/mikrotik?") {
 		t.Errorf("%s", out)
 	}
+	if out, _ := z.do(t, exitOK, "", "nas", "login-page", "--sessions", "api", "http://192.168.88.2:2050"); !strings.Contains(out, `href="http://192.168.88.2:2050/"`) {
+		t.Errorf("%s", out)
+	}
 	if _, stderr := z.do(t, exitFailed, "", "nas", "login-page"); !strings.Contains(stderr, "give it") {
 		t.Errorf("%s", stderr)
 	}
+	z.do(t, exitUsage, "", "nas", "login-page", "--sessions", "both")
 	for _, bad := range []string{"192.168.88.2", "http://a\"b/", "http://$(mac)/"} {
 		z.do(t, exitUsage, "", "nas", "login-page", bad)
 	}

@@ -84,7 +84,7 @@ func (d *nasDesk) show(n nas.NAS) control.NAS {
 }
 
 // AddNAS writes a new entry into the book, with a drawn secret if none came.
-func (d *nasDesk) AddNAS(_ context.Context, in control.AddNAS) (control.AddedNAS, error) {
+func (d *nasDesk) AddNAS(ctx context.Context, in control.AddNAS) (control.AddedNAS, error) {
 	if d.broken != nil {
 		return control.AddedNAS{}, d.broken
 	}
@@ -105,6 +105,9 @@ func (d *nasDesk) AddNAS(_ context.Context, in control.AddNAS) (control.AddedNAS
 	var err error
 	if n.Prefix, err = nas.ParsePrefix(in.Address); err != nil {
 		return control.AddedNAS{}, err
+	}
+	if _, ok := ownedNAS(ctx, d.config, []nas.NAS{n}); ok {
+		return control.AddedNAS{}, errTwoOwners(d.config, n.Name)
 	}
 	var out control.AddedNAS
 	if in.Secret == "" {

@@ -25,6 +25,7 @@ import (
 	"zonegate/portal"
 	"zonegate/radius/nas"
 	"zonegate/shaper/kernel"
+	"zonegate/shaper/mikrotik"
 	"zonegate/web"
 )
 
@@ -59,9 +60,12 @@ type program struct {
 	log        *slog.Logger
 	signals    <-chan os.Signal
 
-	store   *store.Store
-	gate    *zonegate.Gate
-	shaper  *kernel.Shaper // nil without a LAN
+	store  *store.Store
+	gate   *zonegate.Gate
+	shaper *kernel.Shaper   // nil without a LAN
+	router *mikrotik.Router // nil without a MikroTik
+	// locator finds customers for the portal; nil where NASes have all of them.
+	locator portal.Locator
 	radius  *radiusService
 	control *control.Server
 	reload  chan struct{}
@@ -104,6 +108,16 @@ func (p *program) tasks() []task {
 			task{"the name server", p.after(p.serveNames)},
 		)
 	}
+	if p.router != nil {
+		list = append(list, task{"the watch over the MikroTik", p.watchRouter})
+	}
+	if p.config.MikroTik.Drives {
+		pages := &follower{turned: make(chan struct{}, 1), wanted: p.portalAddresses, serve: p.servePortalAt, said: p.portalSaid}
+		list = append(list,
+			task{"the data path", p.router.Run},
+			task{"the portal", p.after(pages.Run)},
+		)
+	}
 	return list
 }
 
@@ -135,40 +149,76 @@ func (p *program) build(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("opening the data directory: %w", err)
 	}
-	var path zonegate.Enforcer = noPath{}
-	if p.config.Network.LAN != "" {
-		kc := kernelConfig(p.config)
-		kc.Clock, kc.Log = c, p.log
-		p.shaper, err = kernel.New(kc)
-		if err != nil {
-			return fmt.Errorf("opening the data path: %w", err)
-		}
-		path = p.shaper
-	}
-	p.gate = zonegate.NewGate(p.store.State(), p.store, p.store, path, c, gateOptions(p.config, p.log))
-	if p.shaper != nil {
-		p.shaper.ReportTo(p.gate)
-	}
 	// Without its book the gateway still serves its LAN.
 	book, broken := nas.Open(p.config.DataDir)
 	if broken != nil {
 		p.log.Error("no NAS is answered", "error", broken)
 	}
+	path, err := p.openPath(ctx, c, book)
+	if err != nil {
+		return err
+	}
+	p.gate = zonegate.NewGate(p.store.State(), p.store, p.store, path, c, gateOptions(p.config, p.log))
+	if p.shaper != nil {
+		p.shaper.ReportTo(p.gate)
+	}
+	if p.config.MikroTik.Drives {
+		p.router.ReportTo(p.gate)
+	}
 	p.radius = newRADIUSService(p.config, book, p.gate, c, p.log)
 	p.control, err = control.Listen(p.config.ControlSocket, &control.Handler{
 		Catalogue: p.gate, Vouchers: p.gate, Grants: p.gate, Vault: vault{p.store},
 		NASes:       &nasDesk{config: p.config, book: book, broken: broken, gate: p.gate, server: p.radius},
-		Unconfirmed: p.radius.unconfirmedSessions,
-		Base:        control.Status{Version: version, Zone: p.config.Zone.ID, PID: os.Getpid()},
-		Started:     time.Now(), Facts: p.facts, Logger: p.log,
+		Unconfirmed: p.radius.unconfirmedSessions, MikroTik: p.routerStatus,
+		Base:    control.Status{Version: version, Zone: p.config.Zone.ID, PID: os.Getpid()},
+		Started: time.Now(), Facts: p.facts, Logger: p.log,
 	})
 	return err
+}
+
+// openPath opens what makes customers pass: the kernel, a MikroTik, or nothing
+// here where NASes do.
+func (p *program) openPath(ctx context.Context, c zonegate.Clock, book *nas.Book) (path zonegate.Enforcer, err error) {
+	site := ""
+	if p.config.MikroTik.Drives {
+		if site, err = p.site(ctx, c); err != nil {
+			return nil, err
+		}
+	}
+	if p.router, err = newRouter(p.config, site, c, p.log); err != nil {
+		if p.config.MikroTik.Drives {
+			return nil, err
+		}
+		p.log.Error("the MikroTik is not examined", "error", err)
+	}
+	switch {
+	case p.config.Network.LAN != "":
+		kc := kernelConfig(p.config)
+		kc.Clock, kc.Log = c, p.log
+		if p.shaper, err = kernel.New(kc); err != nil {
+			return nil, fmt.Errorf("opening the data path: %w", err)
+		}
+		p.locator = p.shaper
+		return p.shaper, nil
+	case p.config.MikroTik.Drives:
+		if book != nil {
+			if n, ok := ownedNAS(ctx, p.config, book.List()); ok {
+				return nil, errTwoOwners(p.config, n.Name)
+			}
+		}
+		p.locator = newRouterLocator(ctx, p.config, p.router)
+		return p.router, nil
+	}
+	return noPath{}, nil
 }
 
 func (p *program) close() error {
 	var errs []error
 	if p.control != nil {
 		errs = append(errs, p.control.Close())
+	}
+	if p.router != nil {
+		errs = append(errs, p.router.Close())
 	}
 	if p.shaper != nil {
 		errs = append(errs, p.shaper.Close())
@@ -335,13 +385,17 @@ func until(ctx context.Context, run func(context.Context) error, change func(con
 	return g.Wait()
 }
 
+// portal is the one for customers who are known by their address.
 func (p *program) portal(addrs []netip.Addr) *portal.Server {
 	s := portalServer(p.config, p.gate, p.log)
-	s.Locator, s.Device, s.Addrs = p.shaper, p.config.Network.LAN, addrs
+	s.Locator, s.Device, s.Addrs = p.locator, p.config.Network.LAN, addrs
 	s.TLSCert, s.TLSKey = p.config.Portal.TLSCert, p.config.Portal.TLSKey
 	if p.radius.runs() {
-		// NASes may be on the LAN too.
-		s.Hotspots, s.Tickets, s.RemoteNames = hotspots{p.radius.book}, p.radius.tickets, p.config.Portal.NASNames
+		// NASes may be there too.
+		s.Hotspots, s.Tickets = hotspots{p.radius.book}, p.radius.tickets
+	}
+	if p.radius.runs() || p.config.MikroTik.Drives {
+		s.RemoteNames = p.config.Portal.NASNames
 	}
 	return s
 }
@@ -367,9 +421,13 @@ func wait(ctx context.Context, d time.Duration) error {
 
 // facts are what only this process knows.
 func (p *program) facts(ctx context.Context) control.Facts {
-	f := control.Facts{Storage: p.store.Findings(), DataPath: []control.Finding{}}
+	f := control.Facts{Storage: p.store.Findings(), DataPath: []control.Finding{}, MikroTik: []control.Finding{}}
 	if p.shaper != nil {
 		f.DataPath = found(ctx, p.shaper)
+	}
+	if p.router != nil {
+		// Who asks may go away; the connection shall not for that.
+		f.MikroTik = routerFindings(context.WithoutCancel(ctx), p.config, p.router, p.radius.list())
 	}
 	return f
 }

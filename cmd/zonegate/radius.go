@@ -87,6 +87,14 @@ func (s *radiusService) bookChanged() {
 	}
 }
 
+// list are the NASes; none without a book.
+func (s *radiusService) list() []nas.NAS {
+	if s.book == nil {
+		return nil
+	}
+	return s.book.List()
+}
+
 // addresses are where NASes are answered: nowhere when there are none.
 func (s *radiusService) addresses() []netip.Addr {
 	if len(s.book.List()) == 0 {
@@ -108,10 +116,11 @@ func (s *radiusService) serve(ctx context.Context, addrs []netip.Addr) error {
 }
 
 // pageAddresses are where customers come whom NASes send to the portal, but for
-// those of the LAN, where the portal is anyway.
+// those of the LAN, where the portal is anyway, as it is on all of them for
+// customers behind a MikroTik that we drive.
 func (s *radiusService) pageAddresses() []netip.Addr {
 	sends := slices.ContainsFunc(s.book.List(), func(n nas.NAS) bool { return len(n.Login) > 0 })
-	if !sends {
+	if !sends || s.config.MikroTik.Drives {
 		return nil
 	}
 	addrs := nasAddresses(s.config)

@@ -31,7 +31,7 @@ func defineRouterOSScript(f *flag.FlagSet) action {
 	address := f.String("address", "", "`IPv4` address at which the router finds this gateway")
 	ifname := f.String("interface", "", "`name` of the hotspot's interface")
 	server := f.String("server", "hotspot1", "`name` of the hotspot server")
-	sessions := f.String("sessions", "radius", "`who` owns the sessions: radius, or (not served yet) api, never both")
+	sessions := f.String("sessions", "radius", "`who` owns the sessions: radius or api, never both")
 	port := f.Uint("portal-port", 2050, "`port` of the portal here")
 	secret := f.String("secret-file", "", "`file` with the RADIUS secret, or -; without it a placeholder is printed")
 	password := f.String("password-file", "", "`file` with a password for the API's user, or -; without it a placeholder")
@@ -254,6 +254,11 @@ func (m mikrotikSetUp) hotspot(s *rsc) {
 	s.part("The gateway is no customer, and strangers reach its portal (manual, \"HotSpot\": IP bindings, walled garden).")
 	s.add("/ip hotspot ip-binding", "gateway", fmt.Sprintf("address=%s type=bypassed", m.gate))
 	s.add("/ip hotspot walled-garden ip", "portal", fmt.Sprintf("action=accept protocol=tcp dst-address=%s dst-port=%d", m.gate, m.portal))
+	if m.api {
+		s.part("The portal knows customers by their addresses, which the masquerade of a hotspot's set-up would hide from it")
+		s.say("(manual, \"HotSpot\": masquerade network). The gateway's answers must come back through this router.")
+		s.first("/ip firewall nat", "portal", fmt.Sprintf("chain=srcnat action=accept protocol=tcp dst-address=%s dst-port=%d", m.gate, m.portal))
+	}
 }
 
 func (m mikrotikSetUp) fastTrack(s *rsc) {
@@ -280,12 +285,41 @@ func (m mikrotikSetUp) left(s *rsc) {
 		if m.password == "" {
 			s.say("- a password of your own: /user set zonegate disabled=no password=...")
 		}
-		s.say("- the certificate's fingerprint, for the gateway: /certificate print detail where name=zonegate-api")
 	case m.secret == "":
 		s.say("- the secret that zonegate nas add printed: /radius set [find where comment=%s] disabled=no secret=...", mark("radius"))
 	}
-	s.say("- zonegate nas login-page http://%s > login.html, in place of that file in the hotspot's directory:", netip.AddrPortFrom(m.gate, uint16(m.portal)))
-	s.say("  /ip hotspot profile print shows it as html-directory")
+	sessions := "radius"
+	if m.api {
+		sessions = "api"
+	}
+	s.say("- zonegate nas login-page --sessions %s http://%s > login.html, in place of that file in the", sessions, netip.AddrPortFrom(m.gate, uint16(m.portal)))
+	s.say("  hotspot's directory: /ip hotspot profile print shows it as html-directory")
+	if m.api {
+		m.configuration(s)
+	}
+}
+
+// configuration prints what the gateway must know to drive the router.
+func (m mikrotikSetUp) configuration(s *rsc) {
+	s.say("- the gateway's zonegate.toml. The fingerprint is that of the certificate which api-ssl uses:")
+	s.say("  :put [/certificate get [/ip service get %s certificate] fingerprint]", apiSSL)
+	s.say("  The password goes alone into the file that is named, then: chmod 600 on it.")
+	s.WriteString("\n")
+	for line := range strings.Lines(`[network]
+lan = ""
+# link_down = "20M"      # what the uplink really gives, if plans have a committed rate
+# link_up = "5M"
+
+[mikrotik]
+address = "192.168.88.1" # this router, as the gateway reaches it
+user = "zonegate"
+password_file = "/etc/zonegate/mikrotik.password"
+fingerprint = ""         # 64 hex digits
+server = ` + strconv.Quote(m.server) + `
+sessions = "api"
+`) {
+		s.do("%s", strings.TrimSpace("# "+line))
+	}
 }
 
 // removal is the script that undoes setUp, and removes what the gateway made
@@ -317,7 +351,7 @@ func (m mikrotikSetUp) removal() string {
 	marked := func(menu string) {
 		s.do(`%s remove [%s find where comment~"^zonegate setup "]`, menu, menu)
 	}
-	for _, menu := range []string{"/ip hotspot walled-garden ip", "/ip hotspot ip-binding", "/ip firewall filter", "/radius", "/user", "/user group"} {
+	for _, menu := range []string{"/ip hotspot walled-garden ip", "/ip hotspot ip-binding", "/ip firewall filter", "/ip firewall nat", "/radius", "/user", "/user group"} {
 		marked(menu)
 	}
 	s.say("CoA stays accepted where another RADIUS server is left.")

@@ -16,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"zonegate/internal/clock"
+	"zonegate/internal/config"
 	"zonegate/shaper/mikrotik"
 	"zonegate/shaper/mikrotik/simros"
 )
@@ -88,6 +89,24 @@ func TestRemovalIsWhole(t *testing.T) {
 				t.Errorf("what is made in %s is never removed", c.menu)
 			}
 		}
+	}
+}
+
+// The script ends with what the gateway needs, as it can be pasted.
+func TestScriptEndsWithConfiguration(t *testing.T) {
+	script := scriptFor(t, append(setUpArgs, "--sessions", "api", "--server", `my "hotspot"`)...)
+	_, block, ok := strings.Cut(script, "\n\n# [network]\n")
+	text := "[zone]\nname = 'x'\nid = 'x'\n[network]\n"
+	for line := range strings.Lines(block) {
+		text += strings.TrimPrefix(line, "# ")
+	}
+	text = strings.Replace(text, `fingerprint = ""`, `fingerprint = "`+strings.Repeat("ab", 32)+`"`, 1)
+	cfg, err := config.Parse(strings.NewReader(strings.ReplaceAll(text, "\n#\n", "\n\n")), "script")
+	if !ok || err != nil {
+		t.Fatalf("%v in\n%s", err, text)
+	}
+	if m := cfg.MikroTik; !m.Drives || m.Server != `my "hotspot"` || m.Address != "192.168.88.1:8729" || m.User != "zonegate" {
+		t.Errorf("%+v", m)
 	}
 }
 

@@ -57,6 +57,14 @@ func (e *env) showStatus(s control.Status) {
 	if s.NASes > 0 {
 		fmt.Fprintf(e.stdout, "NASes: %d; packets: %s\n", s.NASes, counts(s.Packets))
 	}
+	if m := s.MikroTik; m != nil {
+		owner := map[string]string{"api": "sessions over the API", "radius": "sessions over RADIUS, examined only"}[m.Sessions]
+		if m.Reachable {
+			fmt.Fprintf(e.stdout, "MikroTik: %s at %s, RouterOS %s; %s\n", m.Board, m.Address, m.Version, owner)
+		} else {
+			fmt.Fprintf(e.stdout, "MIKROTIK AWAY: %s (%s; %s)\n", m.Problem, m.Address, owner)
+		}
+	}
 	if s.Journal != "" {
 		fmt.Fprintf(e.stdout, "SALES STOPPED: %s\n", s.Journal)
 	}

@@ -18,18 +18,29 @@ import (
 
 	"zonegate/internal/lab"
 	"zonegate/internal/lab/bench"
+	"zonegate/internal/lab/hotspot"
 )
 
 const usage = `zonelab runs a whole hotspot zone on this machine.
 
-  zonelab up [--phones N] [--nas] [--detach] [--json] [--name NAME]
+  zonelab up [--phones N] [--nas | --mikrotik] [--detach] [--json] [--name NAME]
                               build the zone; Ctrl-C takes it down
-  zonelab exec HOST -- CMD    run a command at phone1, phone2, gateway, internet or nas
+  zonelab exec HOST -- CMD    run a command at phone1, phone2, gateway, internet,
+                              nas or router
+  zonelab router ORDER        look at the MikroTik of a zone, or have something
+                              happen to it (zonelab router --help)
   zonelab status              tell what runs
   zonelab down                take the zone down
   zonelab bench               measure what the gateway promises
 
 Run a command with --help for its flags.
+
+With --mikrotik a simulated RouterOS stands between phones and internet, and
+the gateway beside it drives it over its API. It lets real packets through, and
+ends real volume and time by itself, a tenth of a second exact. Rates it bounds
+by dropping, for each device by itself: a committed rate and the parent of all
+queues are only numbers there. It is no MikroTik: what no document says of one
+is assumed in shaper/mikrotik/simros.
 `
 
 func main() {
@@ -40,7 +51,7 @@ func main() {
 
 func run(args []string, stdout, stderr io.Writer) int {
 	commands := map[string]func([]string, io.Writer, io.Writer) error{
-		"up": up, "exec": execute, "down": down, "status": status, "bench": measure,
+		"up": up, "exec": execute, "down": down, "status": status, "bench": measure, "router": router,
 	}
 	if len(args) == 0 {
 		fmt.Fprint(stderr, usage)
@@ -104,6 +115,7 @@ func up(args []string, stdout, stderr io.Writer) error {
 	opts := lab.Options{Daemon: true}
 	f.IntVar(&opts.Phones, "phones", 2, "number of phones")
 	f.BoolVar(&opts.NAS, "nas", false, "add a host that asks the gateway over RADIUS, and tell its secret")
+	f.BoolVar(&opts.MikroTik, "mikrotik", false, "have a simulated MikroTik between phones and internet, driven over its API")
 	f.StringVar(&opts.LinkDown, "link-down", "100M", "the uplink's download rate")
 	f.StringVar(&opts.LinkUp, "link-up", "100M", "the uplink's upload rate")
 	f.StringVar(&opts.Zonegate, "zonegate", "", "the gateway's program (default: beside zonelab)")
@@ -183,6 +195,35 @@ func execute(args []string, _, stderr io.Writer) error {
 		return errors.New("usage: zonelab exec [--name NAME] HOST -- CMD [ARG...]")
 	}
 	return lab.Exec(*name, host, argv)
+}
+
+const routerUsage = `usage: zonelab router [--name NAME] [--json] ORDER
+
+The orders to the simulated MikroTik of a zone (zonelab up --mikrotik):
+` + hotspot.Orders + "\n"
+
+func router(args []string, stdout, stderr io.Writer) error {
+	f, name := newFlags("router", stderr)
+	f.Usage = func() { fmt.Fprint(stderr, routerUsage) }
+	asJSON := f.Bool("json", false, "what print shows, in JSON")
+	if err := f.Parse(args); err != nil {
+		return asUsage(err)
+	}
+	words := f.Args()
+	if len(words) == 0 {
+		words = []string{"print"}
+	}
+	if *asJSON {
+		words = append([]string{"--json"}, words...)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	said, err := lab.AskRouter(ctx, *name, words...)
+	if err != nil {
+		return err
+	}
+	_, err = stdout.Write(said)
+	return err
 }
 
 func down(args []string, stdout, stderr io.Writer) error {
@@ -301,6 +342,9 @@ func describe(w io.Writer, info lab.Info, asJSON bool, opts lab.Options, detache
 	if secret := info.Secrets[lab.NASSecret]; secret != "" && len(info.Vouchers) > 0 {
 		describeNAS(&b, secret, info.Vouchers, suffix)
 	}
+	if opts.MikroTik {
+		describeRouter(&b, suffix)
+	}
 	fmt.Fprintf(&b, "\nLogs:\n")
 	for _, name := range sortedKeys(info.Logs) {
 		fmt.Fprintf(&b, "  %s\n", info.Logs[name])
@@ -334,6 +378,22 @@ func describeNAS(b *strings.Builder, secret string, vouchers []lab.Voucher, suff
 	report("Start", "")
 	report("Interim-Update", ",Acct-Session-Time=60,Acct-Input-Octets=0,Acct-Output-Octets=20000000")
 	fmt.Fprintf(b, "Then the log of nas shows the Disconnect-Request (radclient: apt install freeradius-utils).\n")
+}
+
+// describeRouter prints how to look at the simulated MikroTik and to disturb
+// it.
+func describeRouter(b *strings.Builder, suffix string) {
+	fmt.Fprintf(b, "\nThe simulated MikroTik at host router (see zonelab help for what it cannot do):\n")
+	for _, line := range [][2]string{
+		{"print /ip/hotspot/active", "who is online there"},
+		{"print /ip/hotspot/user", "and with which limits"},
+		{"reboot", "a short power cut"},
+		{"api off", "it does not answer zonegate; sales go on, pending (api on)"},
+		{"off", "no power (on)"},
+		{"log", "why sessions ended"},
+	} {
+		fmt.Fprintf(b, "  zonelab router%s %-26s %s\n", suffix, line[0], line[1])
+	}
 }
 
 func sortedKeys[V any](m map[string]V) []string {

@@ -73,7 +73,7 @@ type Portal struct {
 	// Name too, or neither is.
 	TLSCert, TLSKey string
 	// NASNames are further names or addresses, each with its port unless that
-	// is 80, by which customers of NASes reach the portal.
+	// is 80, by which customers of NASes or behind a MikroTik reach the portal.
 	NASNames []string
 }
 
@@ -91,7 +91,7 @@ type RADIUS struct {
 	// Enabled is false where no NAS is answered, whatever is in the book.
 	Enabled bool
 	// Listen are the addresses of this machine at which NASes, and the
-	// customers that they send to the portal, reach it. Empty means those of
+	// customers that they or a MikroTik send to the portal, reach it. Empty means those of
 	// the LAN, or without one all that the machine has.
 	Listen []netip.Addr
 	// AuthPort and AcctPort are UDP ports; they differ from each other and

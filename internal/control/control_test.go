@@ -111,6 +111,7 @@ func (v vault) Verify() (control.JournalReport, error) {
 func handler(d *desk) *control.Handler {
 	return &control.Handler{
 		Catalogue: d, Vouchers: d, Grants: d, Vault: vault{text: "everything"}, NASes: d,
+		MikroTik:    func(context.Context) *control.MikroTik { return &control.MikroTik{Sessions: "api", Problem: "away"} },
 		Unconfirmed: func() map[zonegate.SessionID]bool { return map[zonegate.SessionID]bool{10: true} },
 		Base:        control.Status{Version: "v1", Zone: "z"}, Started: time.Now(),
 		Facts: func(context.Context) control.Facts { return control.Facts{Storage: []string{"ext4"}} },
@@ -173,7 +174,7 @@ func TestQuestions(t *testing.T) {
 		status, err := c.Status(ctx)
 		want := control.Status{
 			Running: true, Version: "v1", Zone: "z", DataPath: "no LAN", Record: 12, Sessions: 1, ActiveGrants: 1, Unused: 7,
-			NASes: 1, Packets: map[string]uint64{"unknown_nas": 4},
+			NASes: 1, Packets: map[string]uint64{"unknown_nas": 4}, MikroTik: &control.MikroTik{Sessions: "api", Problem: "away"},
 		}
 		if diff := cmp.Diff(want, status); err != nil || diff != "" {
 			t.Errorf("status: %v\n%s", err, diff)

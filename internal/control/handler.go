@@ -59,6 +59,8 @@ type Handler struct {
 	// Unconfirmed says for which sessions a NAS has not yet shown that it does
 	// what it was told; nil when nothing was.
 	Unconfirmed func() map[zonegate.SessionID]bool
+	// MikroTik says how the router is; nil, or the answer nil, without one.
+	MikroTik func(context.Context) *MikroTik
 	// Base is what Status says that never changes.
 	Base Status
 	// Started is when the daemon started; zero without one.
@@ -194,6 +196,9 @@ func (h *Handler) status(ctx context.Context) (Status, error) {
 			return s, err
 		}
 		s.NASes, s.Packets = len(list.NASes), list.Packets
+	}
+	if h.MikroTik != nil {
+		s.MikroTik = h.MikroTik(ctx)
 	}
 	s.OK = s.Running && s.Journal == "" && s.DataPath == ""
 	return s, nil

@@ -26,10 +26,25 @@ type Status struct {
 	ClockTrusted bool   `json:"clock_trusted"`
 	// NASes is how many are in the book; Packets counts theirs, and those of
 	// strangers, by what became of them.
-	NASes     int               `json:"nases"`
-	Packets   map[string]uint64 `json:"packets"`
-	PID       int               `json:"pid"`
-	UpSeconds int64             `json:"up_seconds"`
+	NASes   int               `json:"nases"`
+	Packets map[string]uint64 `json:"packets"`
+	// MikroTik is missing where none is configured.
+	MikroTik  *MikroTik `json:"mikrotik,omitempty"`
+	PID       int       `json:"pid"`
+	UpSeconds int64     `json:"up_seconds"`
+}
+
+// A MikroTik is a router that is driven or examined over its API.
+type MikroTik struct {
+	Address string `json:"address"`
+	// Sessions says who owns them: "api" or "radius".
+	Sessions string `json:"sessions"`
+	// Reachable says that there is a connection; Problem is why not. Version
+	// and Board are the router's own words.
+	Reachable bool   `json:"reachable"`
+	Version   string `json:"version"`
+	Board     string `json:"board"`
+	Problem   string `json:"problem"`
 }
 
 // A Plan is an offer.
@@ -127,7 +142,8 @@ type RevokeVoucher struct {
 type Session struct {
 	ID     uint32 `json:"id"`
 	Device string `json:"device"`
-	// Path is the NAS where the device is; empty is this machine's LAN.
+	// Path is the NAS where the device is; empty is this machine's LAN, or the
+	// MikroTik that it drives.
 	Path string `json:"path"`
 	// Reserved says that the NAS was told to let the device in and has not
 	// said yet that it did. Unconfirmed says that the NAS has not shown yet
@@ -187,6 +203,8 @@ type Facts struct {
 	Storage []string `json:"storage"`
 	// DataPath is what the data path found at start and since.
 	DataPath []Finding `json:"data_path"`
+	// MikroTik is what is wrong with it now.
+	MikroTik []Finding `json:"mikrotik"`
 }
 
 // A Finding is something that an operator should know.

@@ -54,13 +54,25 @@ type NASDesk interface {
 	NASes(ctx context.Context) ([]Part, error)
 }
 
+// A Router is a MikroTik that the gateway drives or examines.
+type Router interface {
+	// Examine looks for what is wrong with it.
+	Examine(ctx context.Context) ([]Part, error)
+}
+
 // Settings are those of the configuration that the checks need.
 type Settings struct {
 	DataDir string
-	// LAN is empty where all customers are behind NASes.
+	// LAN is empty where all customers are behind NASes or a MikroTik.
 	LAN                 string
 	WAN                 []string
 	PortalPort, DNSPort uint16
+	// MikroTik is the address of one, if there is any. Drives says that it is
+	// the data path; then Portal is an address of the portal for those behind
+	// it.
+	MikroTik string
+	Drives   bool
+	Portal   netip.Addr
 }
 
 // A Gateway is everything that can be examined.
@@ -76,6 +88,7 @@ type Gateway struct {
 	Kernel       Kernel
 	Daemon       Daemon
 	NASes        NASDesk
+	Router       Router
 	// Link returns an interface with its addresses.
 	Link func(name string) (Link, error)
 }
@@ -128,6 +141,15 @@ func (g *Gateway) Checks() []Check {
 				{ID: "name-server", Title: "name server answers", Run: g.nameServer},
 				{ID: "portal", Title: "portal answers", Run: g.portal},
 			}})
+	}
+	if g.Settings.MikroTik != "" {
+		// Like the gate: customers are on it without the daemon too.
+		sound = append(sound, Check{ID: "mikrotik", Title: "MikroTik", Run: g.mikrotik})
+	}
+	if g.Settings.Drives {
+		running = append(running,
+			Check{ID: "enforcement", Title: "plans are enforced", Run: g.enforcement},
+			Check{ID: "portal", Title: "portal answers", Run: g.portal})
 	}
 	running = append(running, Check{ID: "nases", Title: "NASes", Run: g.nases})
 	sound = append(sound, Check{ID: "daemon", Title: "daemon", Run: g.daemon, Then: running})
@@ -230,6 +252,12 @@ func (l Link) v4() (netip.Addr, bool) {
 
 // lanPort is where a service of ours listens; lan has succeeded before.
 func (g *Gateway) lanPort(port uint16) (netip.AddrPort, error) {
+	if g.Settings.Drives {
+		if !g.Settings.Portal.IsValid() {
+			return netip.AddrPort{}, errors.New("this machine has none of the addresses in radius.listen")
+		}
+		return netip.AddrPortFrom(g.Settings.Portal, port), nil
+	}
 	l, err := g.Link(g.Settings.LAN)
 	if err != nil {
 		return netip.AddrPort{}, err
@@ -294,7 +322,7 @@ func askName(ctx context.Context, at netip.AddrPort) (code byte, err error) {
 func (g *Gateway) portal(ctx context.Context) Finding {
 	at, err := g.lanPort(g.Settings.PortalPort)
 	if err != nil {
-		return fail("run doctor again", "%v", err)
+		return fail("correct radius.listen, or run doctor again", "%v", err)
 	}
 	const fix = "look at the daemon's log for the portal"
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+at.String()+"/", nil)
@@ -364,6 +392,17 @@ func (g *Gateway) enforcement(ctx context.Context) Finding {
 	return ok("the data path is as it should be")
 }
 
+func (g *Gateway) mikrotik(ctx context.Context) Finding {
+	parts, err := g.Router.Examine(ctx)
+	if err != nil {
+		return fail("mend what is named", "%v", err)
+	}
+	if len(parts) == 0 {
+		return ok("%s is set up as it should be", g.Settings.MikroTik)
+	}
+	return Finding{Status: OK, Parts: parts}
+}
+
 func (g *Gateway) nases(ctx context.Context) Finding {
 	parts, err := g.NASes.NASes(ctx)
 	switch {
@@ -371,7 +410,7 @@ func (g *Gateway) nases(ctx context.Context) Finding {
 		return fail("mend what is named; zonegate nas list shows the book", "%v", err)
 	case len(parts) > 0:
 		return Finding{Status: OK, Parts: parts}
-	case g.Settings.LAN == "":
+	case g.Settings.LAN == "" && !g.Settings.Drives:
 		return fail("make one known: zonegate nas add --address IP NAME", "there is none, and no LAN: nobody can come online")
 	}
 	return ok("there is none")

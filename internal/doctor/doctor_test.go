@@ -93,6 +93,8 @@ type parts struct {
 	daemon  error
 	nases   []Part
 	book    error
+	router  []Part
+	unread  error
 }
 
 func (p *parts) Probe() (Room, error)                    { return p.room, nil }
@@ -103,6 +105,8 @@ func (p *parts) Leaks(context.Context) ([]string, error) { return p.leaks, p.ker
 func (p *parts) Health(context.Context) (Health, error)  { return p.health, p.daemon }
 
 func (p *parts) NASes(context.Context) ([]Part, error) { return p.nases, p.book }
+
+func (p *parts) Examine(context.Context) ([]Part, error) { return p.router, p.unread }
 
 func healthy(t *testing.T) (*Gateway, *parts) {
 	t.Helper()
@@ -309,6 +313,34 @@ func TestWithoutLAN(t *testing.T) {
 	for _, no := range []string{"kernel", "portal", "internet", "gate closed"} {
 		if strings.Contains(b.String(), no) {
 			t.Errorf("%q is examined:\n%s", no, b.String())
+		}
+	}
+}
+
+// A gateway that drives a MikroTik has that in place of the kernel.
+func TestDrives(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		break_ func(*Gateway, *parts)
+		id     string // of what is not ok
+		fix    string
+	}{
+		{"healthy", func(*Gateway, *parts) {}, "", ""},
+		{"found", func(_ *Gateway, p *parts) { p.router = []Part{{"FastTrack", fail("except it", "on")}} }, "mikrotik/FastTrack", "except"},
+		{"no password", func(_ *Gateway, p *parts) { p.unread = errors.New("run: chmod 600 x") }, "mikrotik", "mend"},
+		{"behind", func(_ *Gateway, p *parts) { p.health.DataPathProblem = "unreachable" }, "enforcement", "tried again"},
+		{"no address", func(g *Gateway, _ *parts) { g.Settings.Portal = netip.Addr{} }, "portal", "radius.listen"},
+	} {
+		g, p := healthy(t)
+		port := g.Settings.PortalPort
+		g.Settings = Settings{DataDir: "/data", MikroTik: "10.0.0.1:8729", Drives: true, PortalPort: port, Portal: netip.MustParseAddr("127.0.0.1")}
+		g.Router, p.kernel = p, errors.New("must not be asked")
+		tt.break_(g, p)
+		bad := walk(Examine(t.Context(), g.Checks()))
+		if tt.id == "" && len(bad) > 0 {
+			t.Errorf("%s: %+v", tt.name, bad)
+		} else if got := bad[tt.id]; tt.id != "" && (got.Status != Failed || !strings.Contains(got.Fix, tt.fix)) {
+			t.Errorf("%s: %s is %s, fix %q; in all %+v", tt.name, tt.id, got.Status, got.Fix, bad)
 		}
 	}
 }

@@ -37,7 +37,7 @@ func (l *Lab) startBrowser() error {
 	}
 	f := &front{ln: ln, sock: filepath.Join(l.state.Dir, "browser.sock"), conns: make(map[net.Conn]struct{})}
 	own := ln.Addr().String()
-	if _, err := l.spawn("browser", l.Command("phone1", l.self, roleBrowser, f.sock, own)); err != nil {
+	if _, err := l.spawn("browser", l.Command("phone1", l.self, roleBrowser, f.sock, own, l.portalAddr())); err != nil {
 		ln.Close()
 		return err
 	}
@@ -153,19 +153,17 @@ func splice(a, b net.Conn) {
 }
 
 // runBrowser is phone1's side: an HTTP proxy, and the portal by itself.
-// Arguments: the unix socket to serve and the address of the front.
+// Arguments: the unix socket to serve, the address of the front and that of the
+// portal.
 func runBrowser(ctx context.Context, args []string) error {
-	if len(args) != 2 {
-		return errors.New("usage: lab-browser SOCKET FRONT")
+	if len(args) != 3 {
+		return errors.New("usage: lab-browser SOCKET FRONT PORTAL")
 	}
 	ln, err := net.Listen("unix", args[0])
 	if err != nil {
 		return fmt.Errorf("listening for the browser: %w", err)
 	}
-	b, err := newBrowser(args[1])
-	if err != nil {
-		return err
-	}
+	b := newBrowser(args[1], args[2])
 	srv := &http.Server{Handler: b, ReadHeaderTimeout: 30 * time.Second}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return unlessClosed(srv.Serve(ln)) })
@@ -179,23 +177,21 @@ func runBrowser(ctx context.Context, args []string) error {
 // A browser answers a person's browser from inside phone1.
 type browser struct {
 	front  string // host:port that the person types
+	bases  []string
 	direct *httputil.ReverseProxy
 	proxy  *httputil.ReverseProxy
 	away   *http.Client
 }
 
-func newBrowser(front string) (*browser, error) {
-	portal, err := url.Parse(PortalURL)
-	if err != nil {
-		return nil, err
-	}
+func newBrowser(front, portalAddr string) *browser {
+	portal := &url.URL{Scheme: "http", Host: portalAddr, Path: "/"}
 	// A fresh connection each time: whether phone1 is online may change
 	// between two requests.
 	fresh := &http.Transport{DisableKeepAlives: true}
-	b := &browser{front: front, away: &http.Client{
+	b := &browser{front: front, bases: portalBases(portalAddr), away: &http.Client{
 		Transport:     fresh,
 		Timeout:       20 * time.Second,
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		CheckRedirect: towardsPortal,
 	}}
 	b.proxy = &httputil.ReverseProxy{
 		Rewrite:       func(*httputil.ProxyRequest) {},
@@ -215,10 +211,19 @@ func newBrowser(front string) (*browser, error) {
 			}
 		},
 		Transport:      fresh,
-		ModifyResponse: relativeLinks,
+		ModifyResponse: b.relativeLinks,
 		ErrorHandler:   proxyFailed,
 	}
-	return b, nil
+	return b
+}
+
+// towardsPortal follows a stranger's redirection to the login page of a
+// router, which a person's browser could not reach, and no other.
+func towardsPortal(r *http.Request, via []*http.Request) error {
+	if r.URL.Host == gatewayLAN4.String() && len(via) < 5 {
+		return nil
+	}
+	return http.ErrUseLastResponse
 }
 
 func proxyFailed(w http.ResponseWriter, r *http.Request, err error) {
@@ -297,7 +302,7 @@ func (b *browser) internet(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer resp.Body.Close()
-	if err := relativeLinks(resp); err != nil {
+	if err := b.relativeLinks(resp); err != nil {
 		proxyFailed(w, req, err)
 		return
 	}
@@ -312,15 +317,14 @@ func (b *browser) internet(w http.ResponseWriter, r *http.Request) {
 
 // portalBases are the ways in which the portal names itself, without the slash
 // that follows.
-var portalBases = []string{
-	"http://" + PortalAddr,
-	"http://" + net.JoinHostPort(gatewayLAN6.String(), strconv.Itoa(portalPort)),
+func portalBases(addr string) []string {
+	return []string{"http://" + addr, "http://" + net.JoinHostPort(gatewayLAN6.String(), strconv.Itoa(portalPort))}
 }
 
 // relativeLinks makes what leads to the portal lead to the front instead.
-func relativeLinks(resp *http.Response) error {
+func (b *browser) relativeLinks(resp *http.Response) error {
 	for _, h := range []string{"Location", "Refresh", "Content-Location"} {
-		for _, base := range portalBases {
+		for _, base := range b.bases {
 			v := resp.Header.Get(h)
 			if !strings.Contains(v, base) {
 				continue
@@ -343,7 +347,7 @@ func relativeLinks(resp *http.Response) error {
 	if err := resp.Body.Close(); err != nil {
 		return err
 	}
-	for _, base := range portalBases {
+	for _, base := range b.bases {
 		body = bytes.ReplaceAll(body, []byte(base), nil)
 	}
 	resp.Body = io.NopCloser(bytes.NewReader(body))

@@ -65,28 +65,44 @@ type gatewayConfig struct {
 	} `toml:"zone"`
 	Network struct {
 		LAN            string   `toml:"lan"`
-		WAN            []string `toml:"wan"`
+		WAN            []string `toml:"wan,omitempty"`
 		LinkDown       string   `toml:"link_down"`
 		LinkUp         string   `toml:"link_up"`
-		IsolateClients bool     `toml:"isolate_clients"`
+		IsolateClients bool     `toml:"isolate_clients,omitempty"`
 	} `toml:"network"`
-	Portal struct {
+	MikroTik *mikrotikConfig `toml:"mikrotik,omitempty"`
+	Portal   struct {
 		Port int `toml:"port"`
 	} `toml:"portal"`
-	DNS struct {
-		Port     int      `toml:"port"`
-		Upstream []string `toml:"upstream"`
-	} `toml:"dns"`
-	Garden struct {
-		Domains []string `toml:"domains"`
-	} `toml:"garden"`
+	DNS    *dnsConfig    `toml:"dns,omitempty"`
+	Garden *gardenConfig `toml:"garden,omitempty"`
 	Limits struct {
 		Checkpoint string `toml:"checkpoint"`
 	} `toml:"limits"`
 	Plans []Plan `toml:"plan"`
 }
 
-func (l *Lab) writeConfig() error {
+type dnsConfig struct {
+	Port     int      `toml:"port"`
+	Upstream []string `toml:"upstream"`
+}
+
+type gardenConfig struct {
+	Domains []string `toml:"domains"`
+}
+
+type mikrotikConfig struct {
+	Address      string `toml:"address"`
+	User         string `toml:"user"`
+	PasswordFile string `toml:"password_file"`
+	Fingerprint  string `toml:"fingerprint"`
+	Server       string `toml:"server"`
+	Sessions     string `toml:"sessions"`
+}
+
+// writeConfig writes the daemon's configuration. It starts the router that is
+// part of it.
+func (l *Lab) writeConfig(ctx context.Context) error {
 	program, err := findZonegate(l.opts.Zonegate)
 	if err != nil {
 		return err
@@ -102,12 +118,17 @@ func (l *Lab) writeConfig() error {
 	}
 	c.ControlSocket = filepath.Join(l.state.Dir, "control.sock")
 	c.Zone.Name, c.Zone.ID, c.Zone.Language = "Lab zone", "lab", "fr"
-	c.Network.LAN, c.Network.WAN = lanBridge, []string{wanLink}
 	c.Network.LinkDown, c.Network.LinkUp = l.opts.LinkDown, l.opts.LinkUp
-	c.Network.IsolateClients = true
 	c.Portal.Port = portalPort
-	c.DNS.Port, c.DNS.Upstream = 2053, []string{internet4.String()}
-	c.Garden.Domains = []string{"garden.example"}
+	if l.opts.MikroTik {
+		if err := l.startRouter(ctx, &c); err != nil {
+			return err
+		}
+	} else {
+		c.Network.LAN, c.Network.WAN, c.Network.IsolateClients = lanBridge, []string{wanLink}, true
+		c.DNS = &dnsConfig{Port: 2053, Upstream: []string{internet4.String()}}
+		c.Garden = &gardenConfig{Domains: []string{"garden.example"}}
+	}
 	c.Limits.Checkpoint = l.opts.Checkpoint
 	c.Plans = l.opts.Plans
 	text, err := toml.Marshal(c)
@@ -118,7 +139,7 @@ func (l *Lab) writeConfig() error {
 	if err := os.WriteFile(path, text, 0o600); err != nil {
 		return fmt.Errorf("writing gateway configuration: %w", err)
 	}
-	l.Info.Config, l.Info.Control, l.Info.Portal = path, c.ControlSocket, PortalURL
+	l.Info.Config, l.Info.Control, l.Info.Portal = path, c.ControlSocket, "http://"+l.portalAddr()+"/"
 	return nil
 }
 
@@ -195,7 +216,7 @@ func (l *Lab) waitPortal(ctx context.Context) error {
 	var last error
 	for {
 		ask, done := context.WithTimeout(ctx, 2*time.Second)
-		req, err := http.NewRequestWithContext(ask, http.MethodGet, PortalURL, nil)
+		req, err := http.NewRequestWithContext(ask, http.MethodGet, l.Info.Portal, nil)
 		if err != nil {
 			done()
 			return err
@@ -215,7 +236,7 @@ func (l *Lab) waitPortal(ctx context.Context) error {
 		case <-l.gateway.done:
 			return l.gatewayFailed(fmt.Errorf("the gateway's daemon ended: %w", errors.Join(l.gateway.err, last)))
 		case <-ctx.Done():
-			return l.gatewayFailed(fmt.Errorf("the portal does not answer at %s: %w", PortalURL, errors.Join(last, ctx.Err())))
+			return l.gatewayFailed(fmt.Errorf("the portal does not answer at %s: %w", l.Info.Portal, errors.Join(last, ctx.Err())))
 		}
 	}
 }

@@ -21,6 +21,7 @@ const (
 	roleResolver = "lab-resolver" // the resolver of the gateway's system
 	roleBrowser  = "lab-browser"  // proxy inside phone1
 	roleNAS      = "lab-nas"      // takes CoA and Disconnect at the NAS
+	roleRouter   = "lab-router"   // the simulated MikroTik
 )
 
 // RunHelper must be called before anything else by a program that uses the
@@ -42,6 +43,8 @@ func RunHelper() {
 		err = helperTask(func(ctx context.Context) error { return runBrowser(ctx, os.Args[2:]) })
 	case roleNAS:
 		err = helperTask(runNAS)
+	case roleRouter:
+		err = helperTask(func(ctx context.Context) error { return runRouter(ctx, os.Args[2:]) })
 	default:
 		return
 	}

@@ -31,6 +31,9 @@ type Options struct {
 	Crowd int
 	// NAS adds a host on the LAN that may ask over RADIUS.
 	NAS bool
+	// MikroTik has a simulated RouterOS between phones and internet, and the
+	// gateway beside it, which drives it over its API.
+	MikroTik bool
 	// Daemon starts the gateway's daemon. Without it there is only a network.
 	Daemon bool
 	// Zonegate is the daemon's program. Empty looks beside the own program.
@@ -67,6 +70,9 @@ func (o *Options) setDefaults() error {
 	}
 	if o.Crowd < 0 || o.Crowd > 10000 {
 		return fmt.Errorf("a crowd of %d: choose 0 to 10000", o.Crowd)
+	}
+	if o.MikroTik && (o.NAS || o.Crowd > 0 || !o.Daemon) {
+		return errors.New("a lab with a MikroTik has the daemon, and neither a NAS nor a crowd")
 	}
 	if o.LinkDown == "" {
 		o.LinkDown = "100M"
@@ -154,10 +160,8 @@ func (l *Lab) claim() error {
 	if fd, err := strconv.Atoi(os.Getenv(frontVar)); err == nil {
 		unix.CloseOnExec(fd)
 	}
-	if inUserNS() {
-		if err := settle(); err != nil {
-			return err
-		}
+	if err := Settle(); err != nil {
+		return err
 	}
 	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
 		return fmt.Errorf("creating lab directory: %w", err)
@@ -203,6 +207,9 @@ func (l *Lab) claim() error {
 	for i := 1; i <= l.opts.Phones; i++ {
 		l.state.Hosts = append(l.state.Hosts, fmt.Sprintf("phone%d", i))
 	}
+	if l.opts.MikroTik {
+		l.state.Hosts = append(l.state.Hosts, routerHost)
+	}
 	if l.opts.NAS {
 		l.state.Hosts = append(l.state.Hosts, nasHost)
 	}
@@ -233,11 +240,16 @@ func (l *Lab) build(ctx context.Context) error {
 		return err
 	}
 	if l.opts.Daemon {
-		if err := l.writeConfig(); err != nil {
+		if err := l.writeConfig(ctx); err != nil {
 			return err
 		}
 		if err := l.StartGateway(ctx); err != nil {
 			return err
+		}
+		if l.opts.MikroTik {
+			if err := l.writeLoginPage(ctx); err != nil {
+				return err
+			}
 		}
 		if err := l.makeVouchers(ctx); err != nil {
 			return err

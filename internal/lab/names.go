@@ -16,11 +16,11 @@ import (
 // startResolver starts what a router's system has on port 53: customers ask it
 // once they are online.
 func (l *Lab) startResolver() error {
-	c, err := l.spawn("resolver", l.Command("gateway", l.self, roleResolver))
+	c, err := l.spawn("resolver", l.Command(l.middle(), l.self, roleResolver))
 	if err != nil {
 		return err
 	}
-	return l.waitListening(c, "gateway", net.JoinHostPort(gatewayLAN4.String(), "53"))
+	return l.waitListening(c, l.middle(), net.JoinHostPort(gatewayLAN4.String(), "53"))
 }
 
 // runResolver passes every question on to the internet's name server.

@@ -78,7 +78,7 @@ func (l *Lab) buildNetwork() error {
 	// Links exist before their addresses: defaults that new links take over
 	// (no duplicate address detection: it would cost a second) come first.
 	for name, s := range l.spaces {
-		if err := s.do(func() error { return prepareHost(name) }); err != nil {
+		if err := s.do(func() error { return prepareHost(name == l.middle()) }); err != nil {
 			return fmt.Errorf("preparing %s: %w", name, err)
 		}
 	}
@@ -87,6 +87,11 @@ func (l *Lab) buildNetwork() error {
 	}
 	if err := l.buildInternet(); err != nil {
 		return fmt.Errorf("building internet: %w", err)
+	}
+	if l.opts.MikroTik {
+		if err := l.buildBox(); err != nil {
+			return fmt.Errorf("building the gateway's link: %w", err)
+		}
 	}
 	for i := 1; i <= l.opts.Phones; i++ {
 		if err := l.buildPhone(i); err != nil {
@@ -124,7 +129,7 @@ func (l *Lab) makeSpaces() error {
 	return nil
 }
 
-func prepareHost(name string) error {
+func prepareHost(routes bool) error {
 	for _, kv := range [][2]string{
 		{"net/ipv6/conf/all/disable_ipv6", "0"},
 		{"net/ipv6/conf/default/disable_ipv6", "0"},
@@ -136,7 +141,7 @@ func prepareHost(name string) error {
 			return err
 		}
 	}
-	if name == "gateway" {
+	if routes {
 		if err := errors.Join(
 			sysctl("net/ipv4/ip_forward", "1"),
 			sysctl("net/ipv6/conf/all/forwarding", "1"),
@@ -162,7 +167,7 @@ func (l *Lab) buildGateway() error {
 	bits := lanBits(l.opts.Phones, l.opts.Crowd)
 	mac := net.HardwareAddr{0x02, 0x77, 0, 0, 0, 1}
 	snooping := false // IPv6 neighbour discovery must pass at once
-	return l.spaces["gateway"].do(func() error {
+	return l.spaces[l.middle()].do(func() error {
 		br := &netlink.Bridge{
 			LinkAttrs:         netlink.LinkAttrs{Name: lanBridge, HardwareAddr: mac},
 			MulticastSnooping: &snooping,
@@ -173,7 +178,7 @@ func (l *Lab) buildGateway() error {
 		if err := setAddresses(br, netip.PrefixFrom(gatewayLAN4, bits), netip.PrefixFrom(gatewayLAN6, 64)); err != nil {
 			return err
 		}
-		l.addHost("gateway", gatewayLAN4, gatewayLAN6, mac)
+		l.addHost(l.middle(), gatewayLAN4, gatewayLAN6, mac)
 		return nil
 	})
 }
@@ -183,7 +188,7 @@ func (l *Lab) buildInternet() error {
 	if err := l.joinGateway("internet", wanLink, net.HardwareAddr{0x02, 0x77, 0xff, 0, 0, 1}, mac); err != nil {
 		return err
 	}
-	err := l.spaces["gateway"].do(func() error {
+	err := l.spaces[l.middle()].do(func() error {
 		link, err := netlink.LinkByName(wanLink)
 		if err != nil {
 			return err
@@ -209,6 +214,35 @@ func (l *Lab) buildInternet() error {
 			return err
 		}
 		return addRoute(link, netip.PrefixFrom(gatewayLAN6, 64).Masked(), gatewayWAN6)
+	})
+}
+
+// buildBox joins the gateway to a MikroTik that has everything else.
+func (l *Lab) buildBox() error {
+	mac := net.HardwareAddr{0x02, 0x77, 0x88, 0, 0, 2}
+	if err := l.joinGateway("gateway", boxLink, net.HardwareAddr{0x02, 0x77, 0x88, 0, 0, 1}, mac); err != nil {
+		return err
+	}
+	l.Info.Hosts["gateway"] = Host{Netns: l.state.netnsName("gateway"), IPv4: gatewayBox4.String(), MAC: mac.String()}
+	err := l.spaces[l.middle()].do(func() error {
+		link, err := netlink.LinkByName(boxLink)
+		if err != nil {
+			return err
+		}
+		return setAddresses(link, netip.PrefixFrom(routerBox4, 24))
+	})
+	if err != nil {
+		return err
+	}
+	return l.spaces["gateway"].do(func() error {
+		link, err := netlink.LinkByName(phoneLink)
+		if err != nil {
+			return err
+		}
+		if err := setAddresses(link, netip.PrefixFrom(gatewayBox4, 24)); err != nil {
+			return err
+		}
+		return addRoute(link, netip.PrefixFrom(netip.IPv4Unspecified(), 0), routerBox4)
 	})
 }
 
@@ -240,14 +274,15 @@ func (l *Lab) joinLAN(name, port string, ip4, ip6 netip.Addr, mac net.HardwareAd
 	})
 }
 
-// joinGateway makes a veth pair: name at the gateway, eth0 at the host.
+// joinGateway makes a veth pair: name at the host in the middle, eth0 at the
+// other.
 func (l *Lab) joinGateway(host, name string, gatewayMAC, hostMAC net.HardwareAddr) error {
 	peer, err := netns.GetFromPath(l.state.netnsPath(host))
 	if err != nil {
 		return fmt.Errorf("opening namespace of %s: %w", host, err)
 	}
 	defer peer.Close()
-	return l.spaces["gateway"].do(func() error {
+	return l.spaces[l.middle()].do(func() error {
 		veth := &netlink.Veth{
 			LinkAttrs:        netlink.LinkAttrs{Name: name, HardwareAddr: gatewayMAC},
 			PeerName:         phoneLink,
@@ -261,9 +296,9 @@ func (l *Lab) joinGateway(host, name string, gatewayMAC, hostMAC net.HardwareAdd
 	})
 }
 
-// bridgePort makes a link of the gateway a port of its LAN bridge.
+// bridgePort makes a link of the host in the middle a port of its LAN bridge.
 func (l *Lab) bridgePort(name string) error {
-	return l.spaces["gateway"].do(func() error {
+	return l.spaces[l.middle()].do(func() error {
 		port, err := netlink.LinkByName(name)
 		if err != nil {
 			return fmt.Errorf("finding %s: %w", name, err)
@@ -316,7 +351,7 @@ func addRoute(link netlink.Link, to netip.Prefix, via netip.Addr) error {
 // somebody flushed every table.
 func (l *Lab) RestoreNAT() error {
 	script := "table ip labnat\ndelete table ip labnat\n" + labNAT
-	return l.NFT("gateway", script)
+	return l.NFT(l.middle(), script)
 }
 
 // NFT loads an nft script at a host.

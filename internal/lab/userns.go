@@ -55,9 +55,12 @@ func Privilege(cmd *exec.Cmd) {
 // inUserNS reports whether this process lives in a lab's user namespace.
 func inUserNS() bool { return os.Getenv(userNSVar) != "" && os.Getuid() == 0 && outsideUID() != 0 }
 
-// settle prepares a process that just came into a lab's user namespace: its
-// mounts stay its own, and its loopback works.
-func settle() error {
+// Settle prepares a process that just came into a lab's user namespace: its
+// mounts stay its own, and its loopback works. Elsewhere it does nothing.
+func Settle() error {
+	if !inUserNS() {
+		return nil
+	}
 	if err := unix.Mount("", "/", "", unix.MS_PRIVATE|unix.MS_REC, ""); err != nil {
 		return fmt.Errorf("separating mounts: %w", err)
 	}

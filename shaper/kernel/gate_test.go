@@ -57,39 +57,6 @@ func TestRuleset(t *testing.T) {
 	_ = zonegate.NoCap
 }
 
-func TestPaidAndStranger(t *testing.T) {
-	z := newZone(t, 2)
-	z.serve(7000)
-	payer, stranger := z.phones[0], z.phones[1]
-	e := z.start(z.config())
-	e.apply(order(1, payer, 10))
-	for _, host := range []string{site4, site6} {
-		if !payer.echo(host, 10) {
-			t.Errorf("the payer does not reach %s", host)
-		}
-		if stranger.echo(host, 3) {
-			t.Errorf("the stranger reaches %s", host)
-		}
-		if c, err := stranger.dial("tcp", host, 7000); err == nil {
-			c.Close()
-			t.Errorf("the stranger connects to %s", host)
-		} else if !strings.Contains(err.Error(), "refused") {
-			t.Errorf("the stranger is not refused at once: %v", err)
-		}
-	}
-	e.change(nil, 1)
-	for _, host := range []string{site4, site6} {
-		if payer.echo(host, 3) {
-			t.Errorf("a stopped session reaches %s", host)
-		}
-	}
-	u := e.book.awaitFinal(t, 1)
-	t.Logf("%+v", u)
-	if u.Octets.Down != 33+53 || u.Octets.Up != 33+53 {
-		t.Errorf("got %+v", u.Octets)
-	}
-}
-
 // TestStranger goes through everything that somebody without a session meets.
 func TestStranger(t *testing.T) {
 	t.Parallel()
@@ -182,6 +149,19 @@ func TestStranger(t *testing.T) {
 			t.Errorf("QUIC to %s is not refused: %v", host, err)
 		}
 		c.Close()
+	}
+
+	// Everything else is refused at once.
+	for _, host := range []string{site4, site6} {
+		if p.echo(host, 3) {
+			t.Errorf("the stranger reaches %s", host)
+		}
+		if c, err := p.dial("tcp", host, 7000); err == nil {
+			c.Close()
+			t.Errorf("the stranger connects to %s", host)
+		} else if !strings.Contains(err.Error(), "refused") {
+			t.Errorf("the stranger is not refused at once: %v", err)
+		}
 	}
 
 	// The walled garden, until it times out.

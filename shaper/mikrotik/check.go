@@ -102,10 +102,14 @@ func (c *checkup) rights() {
 	for _, p := range strings.Split(groups[0]["policy"], ",") {
 		has[p] = true
 	}
-	for _, need := range []string{"api", "read", "write"} {
+	needs := []string{"api", "read", "write"}
+	if c.r.conf.Sessions == OwnerRADIUS {
+		needs = needs[:2] // only to look
+	}
+	for _, need := range needs {
 		if !has[need] {
 			c.add(true, "permissions", fmt.Sprintf("The group %s lacks the policy %s.", group, need),
-				fmt.Sprintf("Add it: /user/group/set %s policy=api,read,write.", group))
+				fmt.Sprintf("Add it: /user/group/set %s policy=%s.", quote(group), strings.Join(needs, ",")))
 		}
 	}
 	if has["policy"] {
@@ -127,6 +131,10 @@ func (c *checkup) hotspot() bool {
 		}
 	}
 	switch {
+	case len(mine) == 0 && len(list) == 1:
+		c.add(true, "hotspot", fmt.Sprintf("There is no hotspot server %q; the only one, %s, is taken for it.", c.r.conf.Server, list[0]["name"]),
+			"Set the server's name as /ip/hotspot/print shows it.")
+		mine = list
 	case len(mine) == 0 && c.r.conf.Server != "":
 		c.add(true, "hotspot", fmt.Sprintf("There is no hotspot server %q.", c.r.conf.Server), "Set the server's name as /ip/hotspot/print shows it.")
 		return false
@@ -139,35 +147,11 @@ func (c *checkup) hotspot() bool {
 	s := mine[0]
 	c.ifname, c.profile = s["interface"], s["profile"]
 	if s.is("disabled") {
-		c.add(true, "hotspot", fmt.Sprintf("The hotspot server %s is disabled, so everybody passes.", s["name"]), fmt.Sprintf("Enable it: /ip/hotspot/enable %s.", s["name"]))
+		c.add(true, "hotspot", fmt.Sprintf("The hotspot server %s is disabled, so everybody passes.", s["name"]), fmt.Sprintf("Enable it: /ip/hotspot/enable %s.", quote(s["name"])))
 	} else if s.is("invalid") {
 		c.add(true, "hotspot", fmt.Sprintf("The hotspot server %s does not work.", s["name"]), "Look at its interface and at /system/device-mode/print.")
 	}
 	return true
-}
-
-// owner makes sure that nobody else lets customers in: exactly one of RADIUS
-// and the API owns the sessions of a hotspot.
-func (c *checkup) owner() {
-	list, ok := c.print("/ip/hotspot/profile", "name,use-radius,login-by", "?name="+c.profile)
-	if !ok || len(list) == 0 {
-		return
-	}
-	p := list[0]
-	if p.is("use-radius") {
-		c.add(true, "RADIUS", fmt.Sprintf("The hotspot profile %s asks RADIUS as well: two would own the sessions.", c.profile),
-			fmt.Sprintf("Choose one: /ip/hotspot/profile/set %s use-radius=no, or remove this router from the configuration and keep it as a NAS.", c.profile))
-	}
-	for _, by := range strings.Split(p["login-by"], ",") {
-		switch by {
-		case "cookie", "mac-cookie", "mac":
-			c.add(false, "login-by", fmt.Sprintf("The hotspot profile %s lets devices in again by %s, without asking.", c.profile, by),
-				fmt.Sprintf("Leave it out: /ip/hotspot/profile/set %s login-by=http-chap.", c.profile))
-		case "trial":
-			c.add(true, "login-by", fmt.Sprintf("The hotspot profile %s lets everybody in for a trial.", c.profile),
-				fmt.Sprintf("Leave it out: /ip/hotspot/profile/set %s login-by=http-chap.", c.profile))
-		}
-	}
 }
 
 // memberships finds the interface lists that hold the hotspot's interface.

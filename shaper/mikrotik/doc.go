@@ -28,7 +28,7 @@
 // value.go and mark.go are the router's formats and ours; look.go reads the
 // router; enforce.go and settle.go bring it to what is wanted; plan.go keeps
 // profiles and queues; watch.go is the task that follows counters; check.go
-// explains what is wrong with a router.
+// and owner.go explain what is wrong with a router.
 //
 // Nothing here knows plans, vouchers or prices.
 package mikrotik

@@ -18,10 +18,20 @@ func userName(id zonegate.GrantID) string {
 	return namePrefix + strconv.FormatUint(uint64(id), 10)
 }
 
+// patience is how many commands Apply and Change wait for. What would take
+// more is left to the task, if it runs, which gives way to every other call:
+// setting up a thousand devices takes many seconds, and nothing can be sold
+// while a Gate waits for an answer.
+const patience = 150
+
 // Apply makes exactly the given sessions pass. It reads the whole router,
-// compares, and changes only the difference, adding before it deletes. See
+// compares, and changes only the difference, adding before it deletes. While
+// [Router.Run] runs, it may return when some are still to be let in. See
 // [zonegate.Enforcer].
 func (r *Router) Apply(ctx context.Context, want []zonegate.Order) error {
+	if err := r.owned(); err != nil {
+		return err
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if err := r.look(ctx); err != nil {
@@ -50,6 +60,9 @@ func (r *Router) Apply(ctx context.Context, want []zonegate.Order) error {
 // other session alone. Without the router it returns [ErrUnreachable] at once.
 // See [zonegate.Enforcer].
 func (r *Router) Change(ctx context.Context, set []zonegate.Order, stop []zonegate.SessionID) error {
+	if err := r.owned(); err != nil {
+		return err
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if err := r.fresh(ctx); err != nil {
@@ -60,6 +73,9 @@ func (r *Router) Change(ctx context.Context, set []zonegate.Order, stop []zonega
 
 // Usage returns the counters of every session, in one command.
 func (r *Router) Usage(ctx context.Context) ([]zonegate.Usage, error) {
+	if err := r.owned(); err != nil {
+		return nil, err
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if err := r.count(ctx); err != nil {
@@ -112,7 +128,12 @@ func (r *Router) change(ctx context.Context, set []zonegate.Order, stop []zonega
 		}
 	}
 	r.rescaleNew(order)
+	began := r.line.commands()
 	for _, g := range order {
+		if r.running && r.line.commands()-began >= patience {
+			r.wakeUp()
+			break
+		}
 		if err := r.settle(ctx, g); err != nil {
 			errs = append(errs, err)
 			if errors.Is(err, ErrUnreachable) {
@@ -256,7 +277,7 @@ func (r *Router) take(ctx context.Context, o zonegate.Order, touched map[*grant]
 		return nil, fmt.Errorf("session %d belongs to grant %d and cannot pass to grant %d", o.Session, x.grant.id, o.Grant)
 	}
 	if g == nil {
-		g = &grant{id: o.Grant, told: -1}
+		g = &grant{id: o.Grant, by: r.site, told: -1}
 		r.grants[o.Grant] = g
 	}
 	if other := r.devices[o.Device]; other != nil && other != x {
@@ -284,7 +305,7 @@ func (r *Router) take(ctx context.Context, o zonegate.Order, touched map[*grant]
 		x.device, x.at = o.Device, host{}
 	}
 	r.devices[x.device] = x
-	g.rate, g.devices, g.until, g.allowance, g.ordered = o.Rate, max(o.Devices, 1), o.Until, o.Allowance, true
+	g.rate, g.devices, g.until, g.allowance, g.ordered, g.due = o.Rate, max(o.Devices, 1), o.Until, o.Allowance, true, true
 	for _, d := range g.departed {
 		// Delivered, but not in the order.
 		g.allowance = shaper.Left(g.allowance, minus(d.octets, d.known).Total())
@@ -322,10 +343,7 @@ func (r *Router) settleLost(ctx context.Context) error {
 			errs = append(errs, r.endGrant(ctx, g))
 		}
 	}
-	select {
-	case r.wake <- struct{}{}:
-	default:
-	}
+	r.wakeUp()
 	return errors.Join(errs...)
 }
 

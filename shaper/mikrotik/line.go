@@ -12,7 +12,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"strings"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-routeros/routeros/v3"
@@ -23,7 +23,7 @@ var (
 	// was wanted is not done and has to be asked for again.
 	ErrUnreachable = errors.New("the router cannot be reached")
 	// ErrCredentials means that the router does not know the user or password.
-	ErrCredentials = errors.New("the router refuses the user or the password; set both as they are in /user on the router")
+	ErrCredentials = errors.New("the router refuses the user or the password; set both as they are in /user on the router, whose group needs the policy api and whose address must allow this machine")
 	// ErrCertificate means that somebody else answers, or with a new
 	// certificate.
 	ErrCertificate = errors.New("the router shows another certificate than the configured one")
@@ -37,6 +37,7 @@ var (
 
 const (
 	dialTimeout    = 3 * time.Second
+	loginTimeout   = 5 * time.Second // a busy board signs slowly
 	commandTimeout = 10 * time.Second
 	firstPause     = 250 * time.Millisecond
 	longestPause   = 30 * time.Second
@@ -55,19 +56,23 @@ type Info struct {
 // grows. Safe for concurrent use; commands take turns.
 type line struct {
 	conf Config
-	log  *slog.Logger
 
-	mu      sync.Mutex
+	// turn holds a token while somebody has the connection, and guards what
+	// follows. Waiting for it ends with the caller's context: a command may
+	// take long.
+	turn    chan struct{}
 	client  *routeros.Client
 	conn    *guard
 	used    bool // since it was dialled
 	epoch   int  // counts connections
 	info    Info
-	major   int
 	pause   time.Duration
 	nextTry time.Time
 	lastErr error
 	closed  bool
+
+	read atomic.Int64 // the connection over which the router was last read
+	sent atomic.Int64 // counts commands
 }
 
 // print lists a menu. The words are what follows it: the properties that are
@@ -108,11 +113,34 @@ func (l *line) remove(ctx context.Context, menu, id string) error {
 	return err
 }
 
+func newLine(c Config) *line {
+	return &line{conf: c, turn: make(chan struct{}, 1)}
+}
+
+// take waits for the connection, and give lets others have it.
+func (l *line) take(ctx context.Context) error {
+	select {
+	case l.turn <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("%w: waiting for another command: %w", ErrUnreachable, ctx.Err())
+	}
+}
+
+func (l *line) give() { <-l.turn }
+
 func (l *line) do(ctx context.Context, repeatable bool, words []string) (*routeros.Reply, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	if err := l.take(ctx); err != nil {
+		return nil, err
+	}
+	defer l.give()
 	if err := l.connect(ctx); err != nil {
 		return nil, err
+	}
+	if !repeatable && l.read.Load() != int64(l.epoch) {
+		// The router may have been started again or upgraded, and an id that
+		// was read before stand for something else.
+		return nil, fmt.Errorf("%w: the connection is new, and the router has to be read first", ErrUnreachable)
 	}
 	fresh := !l.used
 	reply, err := l.run(ctx, words)
@@ -129,13 +157,21 @@ func (l *line) do(ctx context.Context, repeatable bool, words []string) (*router
 // current returns which connection this is, dialling if there is none: what
 // was read over an earlier one may not be true any more.
 func (l *line) current(ctx context.Context) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	if err := l.take(ctx); err != nil {
+		return 0, err
+	}
+	defer l.give()
 	if err := l.connect(ctx); err != nil {
 		return 0, err
 	}
 	return l.epoch, nil
 }
+
+// known says that what is known of the router was read over a connection.
+func (l *line) known(epoch int) { l.read.Store(int64(epoch)) }
+
+// commands returns how many were sent so far.
+func (l *line) commands() int { return int(l.sent.Load()) }
 
 // run has one command answered. It closes the connection unless the answer is
 // whole.
@@ -145,6 +181,7 @@ func (l *line) run(ctx context.Context, words []string) (*routeros.Reply, error)
 		deadline = d
 	}
 	l.used = true
+	l.sent.Add(1)
 	l.conn.begin()
 	l.conn.SetDeadline(deadline)
 	conn := l.conn
@@ -180,8 +217,8 @@ func (l *line) hangUp() {
 
 // Close ends the connection for good.
 func (l *line) Close() error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	l.turn <- struct{}{}
+	defer l.give()
 	l.closed = true
 	l.hangUp()
 	return nil
@@ -217,12 +254,12 @@ func (l *line) connect(ctx context.Context) error {
 
 // dial connects, logs in and asks for the version.
 func (l *line) dial(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
-	defer cancel()
-	conn, err := new(net.Dialer).DialContext(ctx, "tcp", l.conf.address())
+	conn, err := (&net.Dialer{Timeout: dialTimeout}).DialContext(ctx, "tcp", l.conf.address())
 	if err != nil {
 		return fmt.Errorf("connecting to %s: %w", l.conf.address(), err)
 	}
+	ctx, cancel := context.WithTimeout(ctx, loginTimeout)
+	defer cancel()
 	if !l.conf.Plain {
 		secure := tls.Client(conn, tlsConfig(l.conf.Fingerprint))
 		if err := secure.HandshakeContext(ctx); err != nil {
@@ -247,7 +284,15 @@ func (l *line) dial(ctx context.Context) error {
 	}
 	// The library writes to standard output otherwise, passwords included.
 	l.client.SetLogHandler(slog.DiscardHandler)
-	if err := l.login(ctx); err != nil {
+	deadline, _ := ctx.Deadline()
+	l.conn.SetDeadline(deadline)
+	interrupted := l.conn
+	stop := context.AfterFunc(ctx, func() { interrupted.SetDeadline(time.Unix(1, 0)) })
+	err = l.login()
+	if !stop() && err == nil {
+		err = ctx.Err() // or the deadline that is being set would meet the first command
+	}
+	if err != nil {
 		return err
 	}
 	l.epoch++
@@ -255,11 +300,7 @@ func (l *line) dial(ctx context.Context) error {
 	return nil
 }
 
-func (l *line) login(ctx context.Context) error {
-	deadline, _ := ctx.Deadline()
-	l.conn.SetDeadline(deadline)
-	conn := l.conn
-	defer context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })()
+func (l *line) login() error {
 	err := l.client.Login(l.conf.User, l.conf.Password)
 	var trap *routeros.DeviceError
 	if errors.As(err, &trap) {
@@ -285,7 +326,6 @@ func (l *line) login(ctx context.Context) error {
 	if major < 6 || major == 6 && minor < 49 {
 		return fmt.Errorf("%w (it has %q)", ErrVersion, l.info.Version)
 	}
-	l.major = major
 	return nil
 }
 

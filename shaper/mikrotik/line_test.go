@@ -158,6 +158,39 @@ func TestStalled(t *testing.T) {
 	}
 }
 
+// TestImpatient waits for the connection no longer than it wants: the portal
+// asks where a customer is while another command hangs.
+func TestImpatient(t *testing.T) {
+	z := newZone(t, simros.Options{})
+	c := z.config()
+	c.Timeout = time.Minute
+	r := z.open(c)
+	apply(t, r, order(1, 0))
+	z.sim.Stall("/ip/hotspot/active/print", true)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	z.commands()
+	go func() {
+		_, err := r.Usage(ctx)
+		done <- err
+	}()
+	await(t, "the command that hangs", func() bool { return z.sim.Commands()["/ip/hotspot/active/print"] > 0 })
+	brief, stop := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer stop()
+	if _, err := r.Locate(brief, addr(2)); !errors.Is(err, mikrotik.ErrUnreachable) || !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("locating beside a command that hangs: %v", err)
+	}
+	select {
+	case err := <-done:
+		t.Errorf("it waited until the command had ended: %v", err)
+	default:
+	}
+	cancel()
+	if err := <-done; !errors.Is(err, mikrotik.ErrUnreachable) {
+		t.Errorf("the cancelled command: %v", err)
+	}
+}
+
 // TestDeadConnection asks again when the connection has died unnoticed.
 func TestDeadConnection(t *testing.T) {
 	z := newZone(t, simros.Options{})

@@ -39,9 +39,10 @@ const (
 	menuTree    = "/queue/tree"
 	menuMangle  = "/ip/firewall/mangle"
 
-	userProps   = ".id,name,profile,comment,disabled,limit-bytes-total,limit-uptime,bytes-in,bytes-out"
-	activeProps = ".id,user,address,mac-address,session-time-left,bytes-in,bytes-out"
-	queueProps  = ".id,name,comment,target,parent,max-limit,limit-at,disabled"
+	userProps    = ".id,name,profile,comment,disabled,limit-bytes-total,limit-uptime,bytes-in,bytes-out"
+	activeProps  = ".id,user,address,mac-address,session-time-left,bytes-in,bytes-out"
+	profileProps = ".id,name,shared-users,address-list,rate-limit,session-timeout,idle-timeout,keepalive-timeout,add-mac-cookie"
+	queueProps   = ".id,name,comment,target,parent,max-limit,limit-at,disabled"
 )
 
 // look reads the router and brings memory up to date with it. Sessions that it
@@ -59,6 +60,9 @@ func (r *Router) look(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("reading the hotspot's users: %w", err)
 	}
+	if err := r.noRival(users); err != nil {
+		return err
+	}
 	active, err := r.line.print(ctx, menuActive, activeProps)
 	if err != nil {
 		return fmt.Errorf("reading who is online: %w", err)
@@ -73,7 +77,8 @@ func (r *Router) look(ctx context.Context) error {
 	if err := r.readShapes(ctx, &v); err != nil {
 		return err
 	}
-	r.router = v
+	r.router, r.lookedAt = v, time.Now()
+	r.line.known(epoch)
 	r.takeUsers(users)
 	r.takeActive(active)
 	r.settleAdopted(users)
@@ -87,8 +92,10 @@ func (r *Router) readServer(ctx context.Context, v *view) error {
 	if err != nil {
 		return fmt.Errorf("reading the hotspot: %w", err)
 	}
+	v.server, v.ifname = "", ""
 	for _, s := range list {
-		if r.conf.Server == "" || s["name"] == r.conf.Server {
+		// The only one is meant, even if somebody has renamed it.
+		if r.conf.Server == "" || s["name"] == r.conf.Server || len(list) == 1 {
 			v.server, v.ifname = s["name"], s["interface"]
 			break
 		}
@@ -104,7 +111,7 @@ func (r *Router) readShapes(ctx context.Context, v *view) error {
 		into        map[string]row
 		byComment   bool
 	}{
-		{menuProfile, ".id,name,shared-users,address-list", v.profiles, false},
+		{menuProfile, profileProps, v.profiles, false},
 		{menuType, ".id,name,kind,pcq-rate", v.types, false},
 		{menuTree, ".id,name,comment,packet-mark,queue,parent,disabled", v.trees, true},
 		{menuMangle, ".id,comment,chain,new-packet-mark,src-address-list,dst-address-list,disabled", v.rules, true},
@@ -150,7 +157,7 @@ func (r *Router) takeUsers(list []row) {
 		}
 		g := r.grants[m.grant]
 		if g == nil {
-			g = &grant{id: m.grant, allowance: zonegate.NoCap, devices: 1, told: -1}
+			g = &grant{id: m.grant, by: r.site, allowance: zonegate.NoCap, devices: 1, told: -1}
 			r.grants[m.grant] = g
 		}
 		if g.userID != "" {

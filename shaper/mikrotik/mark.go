@@ -1,6 +1,10 @@
 package mikrotik
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
 	"strconv"
 	"strings"
 
@@ -22,11 +26,13 @@ func ours(r row) bool {
 
 // A mark is what the comment of a hotspot user says: which grant it is, what
 // sessions that have ended used of its counters, what its sessions had used
-// before there was this user, and which sessions it stands for.
+// before there was this user, and which sessions it stands for. By is the
+// gateway whose it is, if it has a name.
 //
-//	zonegate:grant:12 gone=0/4096 before=0/0 s7=02:00:00:00:00:01+0/0
+//	zonegate:grant:12 by=0a1b2c3d gone=0/4096 before=0/0 s7=02:00:00:00:00:01+0/0
 type mark struct {
 	grant        zonegate.GrantID
+	by           string
 	gone, before zonegate.Octets
 	sessions     []marked
 }
@@ -46,6 +52,10 @@ func grantComment(id zonegate.GrantID) string {
 func (m mark) String() string {
 	var b strings.Builder
 	b.WriteString(grantComment(m.grant))
+	if m.by != "" {
+		b.WriteString(" by=")
+		b.WriteString(m.by)
+	}
 	b.WriteString(" gone=")
 	b.WriteString(formatOctets(m.gone))
 	b.WriteString(" before=")
@@ -79,6 +89,10 @@ func parseMark(s string) (m mark, ok bool) {
 	for _, f := range fields[1:] {
 		key, value, _ := strings.Cut(f, "=")
 		switch {
+		case key == "by":
+			if _, err := hex.DecodeString(value); err == nil && len(value) == 8 {
+				m.by = value
+			}
 		case key == "gone":
 			m.gone, _ = parseOctets(value)
 		case key == "before":
@@ -96,6 +110,34 @@ func parseMark(s string) (m mark, ok bool) {
 		}
 	}
 	return m, true
+}
+
+// siteTag is what a mark says of a gateway: short, and fit for a comment.
+func siteTag(site string) string {
+	if site == "" {
+		return ""
+	}
+	sum := sha256.Sum256([]byte(site))
+	return hex.EncodeToString(sum[:4])
+}
+
+// ErrRival means that another gateway enforces on the same router. Each would
+// take the other's customers for leftovers of its own.
+var ErrRival = errors.New("another zonegate lets customers in on this router; stop one of the two")
+
+// noRival says whether all of our marks are this gateway's, or of one without a
+// name. Nothing is done to a router before that is so.
+func (r *Router) noRival(users []row) error {
+	for _, u := range users {
+		if m, ok := parseMark(u["comment"]); ok && m.by != "" && r.site != "" && m.by != r.site {
+			return fmt.Errorf("%w; if the other is gone for good, remove what it left, here or on the router: %s", ErrRival, clearOthers(m.by))
+		}
+	}
+	return nil
+}
+
+func clearOthers(by string) string {
+	return fmt.Sprintf("/ip/hotspot/user/remove [find where comment~\"^zonegate:.* by=%s\"]", by)
 }
 
 func formatOctets(o zonegate.Octets) string {

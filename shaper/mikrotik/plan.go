@@ -7,6 +7,7 @@ import (
 	"sort"
 	"strconv"
 	"strings"
+	"time"
 
 	"zonegate"
 	"zonegate/shaper"
@@ -17,7 +18,8 @@ const (
 	parentComment = commentPrefix + "link"
 	// keepalive is how long a device may be silent before the hotspot forgets
 	// it; a sleeping phone answers nothing.
-	keepalive = "15m"
+	keepalive     = "15m"
+	keepaliveTime = 15 * time.Minute
 	// keepUnused is how many rates may stay on the router that nobody has now.
 	keepUnused = 16
 )
@@ -56,10 +58,12 @@ func (r *Router) ensureProfile(ctx context.Context, rate zonegate.Rate, devices 
 	}
 	words := []string{"=shared-users=" + strconv.Itoa(devices), "=address-list=" + list}
 	p, ok := r.router.profiles[name]
-	if ok && p["shared-users"] == strconv.Itoa(devices) && p["address-list"] == list {
+	if ok && p["shared-users"] == strconv.Itoa(devices) && p["address-list"] == list && !edited(p) {
 		return name, nil
 	}
 	if ok {
+		words = append(words, "=rate-limit=", "=session-timeout=0s",
+			"=keepalive-timeout="+keepalive, "=idle-timeout=none", "=add-mac-cookie=no")
 		if err := r.line.set(ctx, menuProfile, p.id(), words...); err != nil {
 			return "", fmt.Errorf("mending profile %s: %w", name, err)
 		}
@@ -70,11 +74,18 @@ func (r *Router) ensureProfile(ctx context.Context, rate zonegate.Rate, devices 
 		if err != nil && !isDuplicate(err) {
 			return "", fmt.Errorf("adding profile %s: %w", name, err)
 		}
-		p = row{".id": id, "name": name}
+		p = row{".id": id}
 	}
+	p = row{".id": p.id(), "name": name, "keepalive-timeout": keepalive}
 	p["shared-users"], p["address-list"] = strconv.Itoa(devices), list
 	r.router.profiles[name] = p
 	return name, nil
+}
+
+// edited says whether somebody gave a profile of ours limits of its own.
+func edited(p row) bool {
+	return p["rate-limit"] != "" || p.is("add-mac-cookie") || p.duration("session-timeout") != 0 ||
+		p.duration("idle-timeout") != 0 || p["keepalive-timeout"] != "" && p.duration("keepalive-timeout") != keepaliveTime
 }
 
 // ensureShared makes sure of the queues that all buyers of a rate share: one
@@ -142,7 +153,7 @@ func (r *Router) ensureParent(ctx context.Context) error {
 		return nil
 	}
 	if r.router.ifname == "" {
-		return errors.New("the router has no hotspot server; set one up: /ip/hotspot/setup")
+		return r.noServer()
 	}
 	words := []string{"=target=" + r.router.ifname, "=max-limit=" + most.String(), "=disabled=no", "=comment=" + parentComment}
 	name := parentName

@@ -2,6 +2,7 @@ package mikrotik_test
 
 import (
 	"errors"
+	"fmt"
 	"net/netip"
 	"strings"
 	"testing"
@@ -95,6 +96,78 @@ func TestActivation(t *testing.T) {
 	change(t, r, []zonegate.Order{order(5, 5)})
 	if total, by := z.commands(); total > 3 {
 		t.Errorf("letting one device in took %v", by)
+	}
+	// The other one too, once the task has looked around.
+	z.appear(6)
+	z.commands()
+	await(t, "the hosts to be read", func() bool {
+		if _, err := r.Look(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		_, by := z.commands()
+		return by["/ip/hotspot/host/print"] > 0
+	})
+	change(t, r, []zonegate.Order{committed(order(6, 6))})
+	if total, by := z.commands(); total > 3 {
+		t.Errorf("letting one device in took %v", by)
+	}
+	if !z.Passes(6) {
+		t.Error("device 6 does not pass")
+	}
+}
+
+// TestProvisioningGivesWay sells to one customer while many are being set up:
+// neither waits for the other.
+func TestProvisioningGivesWay(t *testing.T) {
+	const n = 300
+	z := newEmptyZone(t, simros.Options{})
+	c := z.config()
+	c.Timeout, c.Report = time.Minute, time.Second
+	r := z.open(c)
+	apply(t, r)
+	var want []zonegate.Order
+	for i := range n {
+		z.appear(i)
+		want = append(want, committed(order(zonegate.SessionID(i+1), i)))
+	}
+	z.appear(n)
+	z.commands()
+	z.run(r)
+	await(t, "the task to begin", func() bool { return z.sim.Commands()["/ip/hotspot/active/print"] > 0 })
+	z.sim.Delay(3 * time.Millisecond)
+	online := func() int { return len(z.sim.Print("/ip/hotspot/active")) }
+	apply(t, r, want...)
+	if m := online(); m == n {
+		t.Error("the Gate waited until everybody was let in")
+	}
+	if _, err := r.Locate(t.Context(), netip.MustParseAddr(ip(n))); err != nil {
+		t.Error(err)
+	}
+	change(t, r, []zonegate.Order{committed(order(n+1, n))})
+	if m := online(); m >= n {
+		t.Errorf("a customer waited until %d others were let in", m)
+	}
+	if !z.Passes(n) {
+		t.Error("the customer does not pass")
+	}
+	// New limits for somebody who is still waiting, and for one who is not.
+	for _, i := range []int{0, n - 1} {
+		want[i].Allowance = 50e6
+	}
+	change(t, r, []zonegate.Order{want[0], want[n-1]}, n+1)
+	z.sim.Delay(0)
+	await(t, "everybody to be let in", func() bool { return online() >= n })
+	for _, u := range z.mine("/ip/hotspot/user") {
+		want := "0"
+		if strings.HasPrefix(u["name"], "zonegate-1-") || strings.HasPrefix(u["name"], fmt.Sprintf("zonegate-%d-", n)) {
+			want = "50000000"
+		}
+		if got := u["limit-bytes-total"]; got != want && got+want != "0" {
+			t.Errorf("%s may use %s, want %s", u["name"], got, want)
+		}
+	}
+	if u, q := len(z.mine("/ip/hotspot/user")), len(z.mine("/queue/simple")); u != n || q != n+1 {
+		t.Errorf("%d users and %d queues for %d devices", u, q, n)
 	}
 }
 

@@ -32,6 +32,12 @@ type Config struct {
 	// Server is the name of the hotspot server that customers are behind. It
 	// may be empty if there is only one.
 	Server string
+	// Sessions says who lets customers in.
+	Sessions Owner
+	// Site is any text that no other gateway has, and that stays. It tells two
+	// that enforce on one router from each other; without it they are taken
+	// for one.
+	Site string
 	// LinkDown and LinkUp are what the uplink gives, in bit/s. Zero is not
 	// known: then committed rates are not scaled.
 	LinkDown, LinkUp uint64
@@ -90,6 +96,7 @@ type Router struct {
 	log   *slog.Logger
 	clock zonegate.Clock
 	line  *line
+	site  string
 
 	accountant Accountant
 	reports    reports
@@ -106,12 +113,20 @@ type Router struct {
 	// lost are sessions that the router has ended, not dealt with yet.
 	lost []*session
 	// hostsRead says that hosts are all there are, so that asking for one is
-	// of no use.
+	// of no use; hostsAt is when they were read.
 	hostsRead bool
+	hostsAt   time.Time
+	// lookedAt is when the whole router was read.
+	lookedAt time.Time
+	// running says that the task is there to do what was left to it: the
+	// backlog.
+	running bool
+	backlog []*grant
 
-	// hosts has its own lock: the portal asks while sessions are set up.
+	// hosts has its own lock: the portal asks while sessions are set up. A MAC
+	// may have several.
 	hostsMu sync.Mutex
-	hosts   map[zonegate.MAC]host
+	hosts   map[zonegate.MAC][]host
 }
 
 var _ zonegate.Enforcer = (*Router)(nil)
@@ -123,6 +138,7 @@ type host struct{ address, inside netip.Addr }
 // A grant is one hotspot user.
 type grant struct {
 	id      zonegate.GrantID
+	by      string // the gateway, in its mark
 	rate    zonegate.Rate
 	devices int
 	until   time.Duration
@@ -147,8 +163,9 @@ type grant struct {
 	// their last counters: orders are worked out without them.
 	departed []*session
 	spent    bool
-	// stale says that a session of it was lost, so its queue may be wrong.
-	stale bool
+	// stale says that a session of it was lost, so its queue may be wrong, and
+	// due that it was ordered anew and the router not brought to it yet.
+	stale, due bool
 }
 
 // A queue is a grant's simple queue.
@@ -214,12 +231,12 @@ func New(c Config) (*Router, error) {
 		return nil, errors.New("a data path needs a clock")
 	}
 	return &Router{
-		conf: c, log: c.Log, clock: c.Clock, line: &line{conf: c, log: c.Log},
+		conf: c, log: c.Log, clock: c.Clock, line: newLine(c), site: siteTag(c.Site),
 		reports: reports{ready: make(chan struct{}, 1)}, wake: make(chan struct{}, 1),
 		grants:   map[zonegate.GrantID]*grant{},
 		sessions: map[zonegate.SessionID]*session{},
 		devices:  map[zonegate.MAC]*session{},
-		hosts:    map[zonegate.MAC]host{},
+		hosts:    map[zonegate.MAC][]host{},
 		scale:    scales{1, 1},
 	}, nil
 }
@@ -236,8 +253,10 @@ func (r *Router) Info(ctx context.Context) (Info, error) {
 	if _, err := r.line.current(ctx); err != nil {
 		return Info{}, err
 	}
-	r.line.mu.Lock()
-	defer r.line.mu.Unlock()
+	if err := r.line.take(ctx); err != nil {
+		return Info{}, err
+	}
+	defer r.line.give()
 	return r.line.info, nil
 }
 
@@ -260,7 +279,7 @@ func (r *Router) Locate(ctx context.Context, a netip.Addr) (zonegate.MAC, error)
 	}
 	for _, h := range list {
 		if mac, ok := h.mac(); ok {
-			r.saw(h)
+			r.saw(h, true)
 			return mac, nil
 		}
 	}
@@ -276,8 +295,9 @@ func (r *Router) Locate(ctx context.Context, a netip.Addr) (zonegate.MAC, error)
 	return zonegate.MAC{}, fmt.Errorf("%s: %w", a, ErrUnknownDevice)
 }
 
-// saw remembers where a device is.
-func (r *Router) saw(h row) {
+// saw remembers where a device is: there rather than elsewhere, if it has just
+// asked from there.
+func (r *Router) saw(h row, asked bool) {
 	mac, ok := h.mac()
 	a, err := netip.ParseAddr(h["address"])
 	if !ok || err != nil {
@@ -289,15 +309,35 @@ func (r *Router) saw(h row) {
 	}
 	r.hostsMu.Lock()
 	defer r.hostsMu.Unlock()
-	r.hosts[mac] = at
+	var rest []host
+	for _, x := range r.hosts[mac] {
+		if x.address != at.address {
+			rest = append(rest, x)
+		}
+	}
+	if asked {
+		r.hosts[mac] = append([]host{at}, rest...)
+	} else {
+		r.hosts[mac] = append(rest, at)
+	}
 }
 
-// where returns the address at which a device was last seen.
-func (r *Router) where(mac zonegate.MAC) (host, bool) {
+// where returns the address at which a device was last seen: the one that it
+// had before, if it is still there, because whoever copies its MAC comes with
+// another.
+func (r *Router) where(mac zonegate.MAC, before host) (host, bool) {
 	r.hostsMu.Lock()
 	defer r.hostsMu.Unlock()
-	h, ok := r.hosts[mac]
-	return h, ok
+	list := r.hosts[mac]
+	if len(list) == 0 {
+		return host{}, false
+	}
+	for _, x := range list {
+		if before.inside.IsValid() && (x.inside == before.inside || x.address == before.address) {
+			return x, true
+		}
+	}
+	return list[0], true
 }
 
 func (r *Router) forget(mac zonegate.MAC) {
@@ -316,9 +356,10 @@ func (r *Router) readHosts(ctx context.Context, query ...string) error {
 		r.hostsMu.Lock()
 		clear(r.hosts)
 		r.hostsMu.Unlock()
+		r.hostsAt = time.Now()
 	}
 	for _, h := range list {
-		r.saw(h)
+		r.saw(h, false)
 	}
 	return nil
 }

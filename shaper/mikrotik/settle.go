@@ -69,7 +69,10 @@ func (r *Router) settle(ctx context.Context, g *grant) error {
 	for _, x := range waiting {
 		errs = append(errs, r.login(ctx, x))
 	}
-	return errors.Join(errs...)
+	if err = errors.Join(errs...); err == nil {
+		g.due = false
+	}
+	return err
 }
 
 // waiting lists the sessions of a grant that may pass, do not, and whose
@@ -79,7 +82,7 @@ func (r *Router) waiting(ctx context.Context, g *grant) (list []*session, err er
 		if x.online || g.spent || x.device == (zonegate.MAC{}) || r.timeOver(g) {
 			continue
 		}
-		if x.at, err = r.find(ctx, x.device); err != nil {
+		if x.at, err = r.find(ctx, x.device, x.at); err != nil {
 			return nil, err
 		}
 		if x.at.address.IsValid() {
@@ -122,6 +125,7 @@ func (r *Router) drop(ctx context.Context, g *grant) error {
 			return fmt.Errorf("removing the user of grant %d: %w", g.id, err)
 		}
 	}
+	g.due = false
 	g.userID, g.duplicates, g.limit, g.profile, g.gone, g.before = "", nil, 0, "", zonegate.Octets{}, zonegate.Octets{}
 	if len(g.departed) == 0 {
 		delete(r.grants, g.id)
@@ -178,7 +182,7 @@ func (r *Router) timeLimit(g *grant) string {
 }
 
 func (g *grant) mark() mark {
-	m := mark{grant: g.id, gone: g.gone, before: g.before}
+	m := mark{grant: g.id, by: g.by, gone: g.gone, before: g.before}
 	for _, x := range g.sessions {
 		if x.device != (zonegate.MAC{}) {
 			m.sessions = append(m.sessions, marked{x.id, x.device, x.base})
@@ -207,15 +211,12 @@ func (r *Router) renew(ctx context.Context, g *grant, profile string) error {
 		"=name=" + name, "=password=" + g.password, "=profile=" + profile,
 		"=limit-bytes-total=" + strconv.FormatUint(limit, 10), "=limit-uptime=" + r.timeLimit(g), "=comment=" + comment,
 	}
-	if r.conf.Server != "" {
-		words = append(words, "=server="+r.conf.Server)
-	}
-	id, err := r.line.add(ctx, menuUser, words...)
+	id, err := r.addUser(ctx, words)
 	if isDuplicate(err) {
 		// Ours by its name: what an earlier run left half done.
 		if id, err = r.named(ctx, menuUser, name); err == nil {
 			if err = r.line.remove(ctx, menuUser, id); err == nil {
-				id, err = r.line.add(ctx, menuUser, words...)
+				id, err = r.addUser(ctx, words)
 			}
 		}
 	}
@@ -224,6 +225,35 @@ func (r *Router) renew(ctx context.Context, g *grant, profile string) error {
 	}
 	g.userID, g.name, g.profile, g.limit, g.comment, g.told = id, name, profile, limit, comment, g.until
 	return nil
+}
+
+// addUser adds a hotspot user of the configured server.
+func (r *Router) addUser(ctx context.Context, words []string) (id string, err error) {
+	for range 2 {
+		if r.router.server == "" {
+			return "", r.noServer()
+		}
+		all := words[:len(words):len(words)]
+		if r.conf.Server != "" {
+			all = append(all, "=server="+r.router.server)
+		}
+		if id, err = r.line.add(ctx, menuUser, all...); !says(err, "value of server") {
+			break
+		}
+		// Renamed since it was read.
+		if err := r.readServer(ctx, &r.router); err != nil {
+			return "", err
+		}
+	}
+	return id, err
+}
+
+// noServer is the error of a router without the hotspot that is meant.
+func (r *Router) noServer() error {
+	if r.conf.Server == "" {
+		return errors.New("the router has no hotspot server; set one up: /ip/hotspot/setup")
+	}
+	return fmt.Errorf("the router has no hotspot server %q; set the configured name to one that /ip/hotspot/print shows", r.conf.Server)
 }
 
 // setUser gives the user a new comment and password, under which others may
@@ -244,14 +274,14 @@ func (r *Router) setUser(ctx context.Context, g *grant) error {
 }
 
 // find returns where a device is; nowhere is no error.
-func (r *Router) find(ctx context.Context, mac zonegate.MAC) (host, error) {
-	if at, ok := r.where(mac); ok || r.hostsRead {
+func (r *Router) find(ctx context.Context, mac zonegate.MAC, before host) (host, error) {
+	if at, ok := r.where(mac, before); ok || r.hostsRead {
 		return at, nil
 	}
 	if err := r.readHosts(ctx, "?mac-address="+formatMAC(mac)); err != nil {
 		return host{}, err
 	}
-	at, _ := r.where(mac)
+	at, _ := r.where(mac, before)
 	return at, nil
 }
 
@@ -273,7 +303,7 @@ func (r *Router) login(ctx context.Context, x *session) error {
 		if err := r.readHosts(ctx, "?mac-address="+formatMAC(x.device)); err != nil {
 			return err
 		}
-		if x.at, err = r.find(ctx, x.device); err != nil {
+		if x.at, err = r.find(ctx, x.device, host{}); err != nil {
 			return err
 		}
 		if err := r.ensureQueue(ctx, g); err != nil {

@@ -1,16 +1,12 @@
 package mikrotik_test
 
 import (
-	"context"
 	"errors"
-	"io"
-	"log/slog"
 	"strings"
 	"testing"
 	"time"
 
 	"zonegate"
-	"zonegate/internal/store"
 	"zonegate/shaper/conformance"
 	"zonegate/shaper/mikrotik"
 	"zonegate/shaper/mikrotik/simros"
@@ -64,105 +60,6 @@ func TestReboot(t *testing.T) {
 		if back := book.Back(); len(back) > 0 {
 			t.Errorf("reports went back: %+v", back)
 		}
-	}
-}
-
-// A shop is a whole gateway beside a simulated router.
-type shop struct {
-	*zone
-	gate  *zonegate.Gate
-	codes []string
-}
-
-func newShop(t *testing.T) *shop {
-	t.Helper()
-	s := &shop{zone: newZone(t, simros.Options{})}
-	st, err := store.Open(store.Options{Dir: t.TempDir(), RAMDir: t.TempDir(), Logger: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { st.Close() })
-	c := s.config()
-	r := s.open(c)
-	s.gate = zonegate.NewGate(st.State(), st, st, r, c.Clock, zonegate.Options{
-		RefusalTime: -1, Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
-	})
-	r.ReportTo(s.gate)
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- s.gate.Run(ctx) }()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-done; err != nil {
-			t.Errorf("running the gate: %v", err)
-		}
-	})
-	s.run(r)
-	plan := zonegate.Plan{
-		ID: "jour", Name: "Jour", Price: zonegate.Money{Amount: 500, Currency: "XOF"}, Duration: 24 * time.Hour,
-		DataCap: 100e6, Rate: committed(zonegate.Order{}).Rate, DevicesMax: 1,
-	}
-	if err := s.gate.SetPlans(t.Context(), []zonegate.Plan{plan}, false); err != nil {
-		t.Fatal(err)
-	}
-	if s.codes, err = s.gate.CreateVouchers(t.Context(), zonegate.Batch{Name: "b", Plan: "jour"}, 3); err != nil {
-		t.Fatal(err)
-	}
-	return s
-}
-
-func (s *shop) redeem(t *testing.T, i int) {
-	t.Helper()
-	if _, err := s.gate.Redeem(t.Context(), zonegate.Redemption{Code: s.codes[i], Device: mac(i)}); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// TestSalesGoOnWithoutTheRouter sells while the router is off, and reboots it
-// between two sales: no grant is lost and no octet counted twice.
-func TestSalesGoOnWithoutTheRouter(t *testing.T) {
-	s := newShop(t)
-	s.redeem(t, 0)
-	if !s.Passes(0) {
-		t.Fatal("a customer does not pass")
-	}
-	s.Transfer(0, 100_000, 900_000)
-	s.look()
-	s.sim.PowerOff()
-	began := time.Now()
-	s.redeem(t, 1)
-	if d := time.Since(began); d > 10*time.Second {
-		t.Errorf("a sale without the router took %v", d)
-	}
-	if st := s.gate.Standing(mac(1)); !st.Online || !st.Pending {
-		t.Errorf("a customer waits for the router, and it says %+v", st)
-	}
-	s.sim.PowerOn()
-	for i := range 2 {
-		s.appear(i)
-	}
-	await(t, "both customers to pass", func() bool {
-		s.clock.Advance(100 * time.Millisecond) // the gate tries again after 5 s
-		return s.Passes(0) && s.Passes(1)
-	})
-	await(t, "the gate to know", func() bool { s.clock.Advance(100 * time.Millisecond); return !s.gate.Standing(mac(1)).Pending })
-	s.redeem(t, 2)
-	for i := range 3 {
-		s.Transfer(i, 0, 200_000)
-	}
-	await(t, "everything to be accounted", func() bool {
-		s.look()
-		var sum zonegate.Octets
-		for i := range 3 {
-			if st := s.gate.Standing(mac(i)); st.Grant != nil {
-				sum.Up += st.Grant.Used.Up
-				sum.Down += st.Grant.Used.Down
-			}
-		}
-		return sum == s.Delivered()
-	})
-	if n := len(s.mine("/ip/hotspot/user")); n != 3 {
-		t.Errorf("%d users for 3 grants", n)
 	}
 }
 

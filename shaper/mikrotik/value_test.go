@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/netip"
 	"testing"
 	"time"
 
@@ -58,7 +59,7 @@ func TestPace(t *testing.T) {
 }
 
 func TestMark(t *testing.T) {
-	m := mark{grant: 12, gone: zonegate.Octets{Up: 1, Down: 1 << 40}, before: zonegate.Octets{Down: 3}, sessions: []marked{
+	m := mark{grant: 12, by: siteTag("Zone A"), gone: zonegate.Octets{Up: 1, Down: 1 << 40}, before: zonegate.Octets{Down: 3}, sessions: []marked{
 		{7, zonegate.MAC{2, 0, 0, 0, 0, 0xfe}, zonegate.Octets{Up: 5}}, {9, zonegate.MAC{2, 0, 0, 0, 0, 1}, zonegate.Octets{}},
 	}}
 	got, ok := parseMark(m.String())
@@ -152,4 +153,33 @@ func FuzzReply(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestWhere has somebody copy the MAC of a device and come with another
+// address: the device keeps its place.
+func TestWhere(t *testing.T) {
+	device := zonegate.MAC{2, 0, 0, 0, 0, 1}
+	at := func(address, inside string) row {
+		return row{"mac-address": formatMAC(device), "address": address, "to-address": inside}
+	}
+	r := &Router{hosts: map[zonegate.MAC][]host{}}
+	r.saw(at("10.5.50.2", "10.5.50.2"), false)
+	before, _ := r.where(device, host{})
+	clear(r.hosts)
+	for _, h := range []row{at("10.5.50.9", "10.5.50.9"), at("10.5.50.2", "10.5.50.2"), at("192.168.1.5", "10.5.50.8")} {
+		r.saw(h, false)
+	}
+	if got, ok := r.where(device, before); !ok || got != before {
+		t.Errorf("the device is taken to be at %v, and was at %v", got, before)
+	}
+	// Known from its session, by the address inside.
+	inside := netip.MustParseAddr("10.5.50.8")
+	if got, _ := r.where(device, host{inside, inside}); got.address != netip.MustParseAddr("192.168.1.5") {
+		t.Errorf("the device is taken to be at %v", got)
+	}
+	// Nothing known: the one that has asked.
+	r.saw(at("192.168.1.5", "10.5.50.8"), true)
+	if got, _ := r.where(device, host{}); got.inside != inside {
+		t.Errorf("the device is taken to be at %v", got)
+	}
 }

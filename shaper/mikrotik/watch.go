@@ -26,15 +26,25 @@ const (
 	scaleEvery   = 10 * time.Second
 	scaleStep    = 0.05
 	accountAgain = time.Second
-	// perLook is how many grants are let in again before others get their
-	// turn, and breath how long that is.
-	perLook = 25
-	breath  = 20 * time.Millisecond
+	// perTurn is how many grants the task brings up to date before others get
+	// their turn.
+	perTurn = 5
+	// hostsEvery is how old what is known of the hotspot's hosts may be, in
+	// looks at the counters.
+	hostsEvery = 3
+	// auditEvery is after how many looks the whole router is read again, for
+	// what somebody may have changed or deleted there.
+	auditEvery = 60
 )
 
 // Run reads the counters, ends what is spent, lets in devices that were away,
 // scales committed rates and reports usage, until ctx ends. Call it once.
 func (r *Router) Run(ctx context.Context) error {
+	if err := r.owned(); err != nil {
+		return err
+	}
+	r.setRunning(true)
+	defer r.setRunning(false)
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return r.watch(ctx) })
 	g.Go(func() error { return r.account(ctx) })
@@ -42,9 +52,21 @@ func (r *Router) Run(ctx context.Context) error {
 }
 
 func (r *Router) watch(ctx context.Context) error {
-	failed := ""
+	failed, said := "", 0
 	for {
 		next, err := r.Look(ctx)
+		if err == nil {
+			said = r.sayOwner(ctx, said)
+		}
+		for began := time.Now(); next == 0 && ctx.Err() == nil && time.Since(began) < r.conf.Report; {
+			more, e := r.settleSome(ctx)
+			if err == nil {
+				err = e
+			}
+			if !more {
+				next = min(r.conf.Report, firstPause)
+			}
+		}
 		if ctx.Err() != nil {
 			return nil
 		}
@@ -65,19 +87,41 @@ func (r *Router) watch(ctx context.Context) error {
 	}
 }
 
+func (r *Router) setRunning(running bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.running = running
+}
+
+// wakeUp has the task look at once.
+func (r *Router) wakeUp() {
+	select {
+	case r.wake <- struct{}{}:
+	default:
+	}
+}
+
 // Look reads the counters once and does what follows from them. It returns
-// when to look again. Run calls it.
+// when to look again; zero if it could not do everything in one turn. Run
+// calls it.
 func (r *Router) Look(ctx context.Context) (time.Duration, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if err := r.count(ctx); err != nil {
+	var errs []error
+	err := r.count(ctx)
+	if err == nil && time.Since(r.lookedAt) >= auditEvery*r.conf.Report {
+		if err = r.audit(ctx); err == nil {
+			errs = append(errs, r.tidy(ctx))
+		}
+	}
+	if err != nil {
 		return min(r.conf.Report, 5*time.Second), err
 	}
-	errs := []error{r.endSpent(ctx)}
-	more, err := r.letIn(ctx)
+	errs = append(errs, r.endSpent(ctx))
+	errs = append(errs, r.findWork(ctx))
+	more, err := r.work(ctx)
 	errs = append(errs, err, r.dropStrays(ctx), r.rescale(ctx))
 	next := r.conf.Report
-	more = more && err == nil
 	for _, g := range r.grants {
 		for _, x := range g.sessions {
 			if x.octets != x.reported {
@@ -91,9 +135,20 @@ func (r *Router) Look(ctx context.Context) (time.Duration, error) {
 		}
 	}
 	if next = max(next, min(soonest, r.conf.Report)); more {
-		next = breath
+		next = 0
 	}
 	return next, errors.Join(errs...)
+}
+
+// audit reads the whole router again and has every grant compared with it.
+func (r *Router) audit(ctx context.Context) error {
+	if err := r.look(ctx); err != nil {
+		return err
+	}
+	for _, g := range r.grants {
+		g.due = true
+	}
+	return r.settleLost(ctx)
 }
 
 // fastest is what a rate can deliver, both directions together.
@@ -122,46 +177,81 @@ func (r *Router) endSpent(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// letIn logs in the devices that were away and are back, not too many at a
-// time: others wait for the lock.
-func (r *Router) letIn(ctx context.Context) (more bool, err error) {
-	var waiting []*grant
-	for _, g := range r.sorted() {
-		if !g.ordered || g.spent || r.timeOver(g) {
-			continue
+// findWork lists the grants that are not as they should be: ordered and not
+// yet settled, or with a device that was away and is back.
+func (r *Router) findWork(ctx context.Context) error {
+	r.backlog = nil
+	list := r.sorted()
+	away := false
+	for _, g := range list {
+		away = away || r.behind(g, func(*session) bool { return true })
+	}
+	// Now and then also when nobody is awaited, so that letting in who comes
+	// next takes no question.
+	if away || time.Since(r.hostsAt) >= hostsEvery*r.conf.Report {
+		if err := r.readHosts(ctx); err != nil {
+			return err
 		}
-		for _, x := range g.sessions {
-			if !x.online && x.device != (zonegate.MAC{}) {
-				waiting = append(waiting, g)
-				break
-			}
+	}
+	for _, g := range list {
+		if r.behind(g, r.here) {
+			r.backlog = append(r.backlog, g)
 		}
 	}
-	if len(waiting) == 0 {
-		return false, nil
+	return nil
+}
+
+// behind says whether a grant needs to be settled; a session that is not online
+// only counts if it may pass and another condition holds.
+func (r *Router) behind(g *grant, here func(*session) bool) bool {
+	if !g.ordered || g.due {
+		return g.ordered
 	}
-	if err := r.readHosts(ctx); err != nil {
-		return false, err
+	if g.spent || r.timeOver(g) {
+		return false
 	}
+	for _, x := range g.sessions {
+		if !x.online && x.device != (zonegate.MAC{}) && (g.stale || here(x)) {
+			return true
+		}
+	}
+	return false
+}
+
+// here says whether the hotspot sees a session's device.
+func (r *Router) here(x *session) bool {
+	_, ok := r.where(x.device, x.at)
+	return ok
+}
+
+// work settles some of the backlog. What fails is found again at the next look,
+// behind what else there is.
+func (r *Router) work(ctx context.Context) (more bool, err error) {
 	r.hostsRead = true
 	defer func() { r.hostsRead = false }()
 	var errs []error
-	n := 0
-	for _, g := range waiting {
-		due := g.stale
-		for _, x := range g.sessions {
-			_, here := r.where(x.device)
-			due = due || here && !x.online
+	for n := 0; n < perTurn && len(r.backlog) > 0; {
+		g := r.backlog[0]
+		r.backlog = r.backlog[1:]
+		if r.grants[g.id] != g || !r.behind(g, r.here) {
+			continue // somebody else was here
 		}
-		if !due {
-			continue
+		n++
+		if err := r.settle(ctx, g); err != nil {
+			errs = append(errs, err)
+			if errors.Is(err, ErrUnreachable) {
+				r.backlog = nil
+			}
 		}
-		if n++; n > perLook {
-			return true, errors.Join(errs...)
-		}
-		errs = append(errs, r.settle(ctx, g))
 	}
-	return false, errors.Join(errs...)
+	return len(r.backlog) > 0, errors.Join(errs...)
+}
+
+// settleSome is one turn of the task; between two others get theirs.
+func (r *Router) settleSome(ctx context.Context) (more bool, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.work(ctx)
 }
 
 // dropStrays logs out devices that came in as one of our users without us.

@@ -49,6 +49,7 @@ var rows = []row{
 	{"flush", "all tables deleted under traffic", runFlush},
 	{"memory", "memory of the daemon", runMemory},
 	{"flash", "device writes", runFlash},
+	{"mikrotik", "devices let in over the API of a simulated MikroTik", runMikroTik},
 	{"radius-auth", "logins at a NAS against FreeRADIUS", runRadiusAuth},
 	{"radius-accounting", "durable accounting", runRadiusAccounting},
 	{"radius-slow", "durable accounting on slow flash", runRadiusSlow},
@@ -104,6 +105,9 @@ func Run(ctx context.Context, opts Options) error {
 		if !slices.Contains(Names(), name) {
 			return fmt.Errorf("no row %q: there are %s", name, strings.Join(Names(), ", "))
 		}
+	}
+	if err := lab.Settle(); err != nil {
+		return err
 	}
 	if opts.FlashFor == 0 {
 		opts.FlashFor = 10 * time.Minute

@@ -59,7 +59,7 @@ func FuzzReadSentence(f *testing.F) {
 	f.Add([]byte{0})
 	f.Add(appendSentence(nil, []string{"/login", "=name=admin", "=password="}))
 	f.Add(appendSentence(nil, []string{"/ip/hotspot/user/print", "?name=a", "?#|!", ".tag=7"}))
-	f.Add(appendSentence(nil, []string{strings.Repeat("x", 0x4321)}))
+	f.Add(appendSentence(nil, []string{strings.Repeat("x", 0x90)})) // two octets of length; minimizing long ones takes all the time
 	f.Add([]byte{0xF0, 0xFF, 0xFF, 0xFF, 0xFF, 1})
 	f.Add([]byte{0xC0, 0x00, 0x01, 'a', 0x80, 0x00}) // longer than needed, and an empty word in two octets
 	f.Fuzz(func(t *testing.T, in []byte) {

@@ -39,5 +39,5 @@
 :if ([:len [/ipv6 firewall filter find where comment="zonegate setup no IPv6"]] = 0) do={ :if ([:len [/ipv6 firewall filter find where !dynamic]] = 0) do={ /ipv6 firewall filter add chain=forward action=drop in-interface="bridge1" comment="zonegate setup no IPv6" } else={ /ipv6 firewall filter add chain=forward action=drop in-interface="bridge1" comment="zonegate setup no IPv6" place-before=[:pick [/ipv6 firewall filter find where !dynamic] 0] } }
 
 # What is left to do by hand:
-# - zonegate nas login-page http://192.168.88.2:2050 > login.html, in place of that file in the hotspot's directory:
-#   /ip hotspot profile print shows it as html-directory
+# - zonegate nas login-page --sessions radius http://192.168.88.2:2050 > login.html, in place of that file in the
+#   hotspot's directory: /ip hotspot profile print shows it as html-directory

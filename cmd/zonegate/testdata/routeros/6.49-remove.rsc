@@ -20,6 +20,7 @@
 /ip hotspot walled-garden ip remove [/ip hotspot walled-garden ip find where comment~"^zonegate setup "]
 /ip hotspot ip-binding remove [/ip hotspot ip-binding find where comment~"^zonegate setup "]
 /ip firewall filter remove [/ip firewall filter find where comment~"^zonegate setup "]
+/ip firewall nat remove [/ip firewall nat find where comment~"^zonegate setup "]
 /radius remove [/radius find where comment~"^zonegate setup "]
 /user remove [/user find where comment~"^zonegate setup "]
 /user group remove [/user group find where comment~"^zonegate setup "]

@@ -39,5 +39,5 @@
 
 # What is left to do by hand:
 # - the secret that zonegate nas add printed: /radius set [find where comment="zonegate setup radius"] disabled=no secret=...
-# - zonegate nas login-page http://192.168.88.2:2050 > login.html, in place of that file in the hotspot's directory:
-#   /ip hotspot profile print shows it as html-directory
+# - zonegate nas login-page --sessions radius http://192.168.88.2:2050 > login.html, in place of that file in the
+#   hotspot's directory: /ip hotspot profile print shows it as html-directory

@@ -31,6 +31,10 @@
 :if ([:len [/ip hotspot ip-binding find where comment="zonegate setup gateway"]] = 0) do={ /ip hotspot ip-binding add address=192.168.88.2 type=bypassed comment="zonegate setup gateway" }
 :if ([:len [/ip hotspot walled-garden ip find where comment="zonegate setup portal"]] = 0) do={ /ip hotspot walled-garden ip add action=accept protocol=tcp dst-address=192.168.88.2 dst-port=2050 comment="zonegate setup portal" }
 
+# The portal knows customers by their addresses, which the masquerade of a hotspot's set-up would hide from it
+# (manual, "HotSpot": masquerade network). The gateway's answers must come back through this router.
+:if ([:len [/ip firewall nat find where comment="zonegate setup portal"]] = 0) do={ :if ([:len [/ip firewall nat find where !dynamic]] = 0) do={ /ip firewall nat add chain=srcnat action=accept protocol=tcp dst-address=192.168.88.2 dst-port=2050 comment="zonegate setup portal" } else={ /ip firewall nat add chain=srcnat action=accept protocol=tcp dst-address=192.168.88.2 dst-port=2050 comment="zonegate setup portal" place-before=[:pick [/ip firewall nat find where !dynamic] 0] } }
+
 # FastTrack takes connections past every rate (manual, "FastTrack"), so those of customers are accepted before it.
 # Strangers are stopped before this by the hotspot's own rules, new connections are judged by yours as ever.
 :if ([:len [/ip firewall filter find where comment="zonegate setup no FastTrack up"]] = 0) do={ :if ([:len [/ip firewall filter find where !dynamic]] = 0) do={ /ip firewall filter add chain=forward action=accept connection-state=established,related in-interface="bridge1" comment="zonegate setup no FastTrack up" } else={ /ip firewall filter add chain=forward action=accept connection-state=established,related in-interface="bridge1" comment="zonegate setup no FastTrack up" place-before=[:pick [/ip firewall filter find where !dynamic] 0] } }
@@ -41,6 +45,21 @@
 
 # What is left to do by hand:
 # - a password of your own: /user set zonegate disabled=no password=...
-# - the certificate's fingerprint, for the gateway: /certificate print detail where name=zonegate-api
-# - zonegate nas login-page http://192.168.88.2:2050 > login.html, in place of that file in the hotspot's directory:
-#   /ip hotspot profile print shows it as html-directory
+# - zonegate nas login-page --sessions api http://192.168.88.2:2050 > login.html, in place of that file in the
+#   hotspot's directory: /ip hotspot profile print shows it as html-directory
+# - the gateway's zonegate.toml. The fingerprint is that of the certificate which api-ssl uses:
+#   :put [/certificate get [/ip service get [:pick [/ip service find where name="api-ssl"] 0] certificate] fingerprint]
+#   The password goes alone into the file that is named, then: chmod 600 on it.
+
+# [network]
+# lan = ""
+# # link_down = "20M"      # what the uplink really gives, if plans have a committed rate
+# # link_up = "5M"
+#
+# [mikrotik]
+# address = "192.168.88.1" # this router, as the gateway reaches it
+# user = "zonegate"
+# password_file = "/etc/zonegate/mikrotik.password"
+# fingerprint = ""         # 64 hex digits
+# server = "hotspot1"
+# sessions = "api"
