@@ -60,7 +60,7 @@ func (s *Server) stream(c *call, r *http.Request, g hub.Gateway, revoked bool, a
 	io.WriteString(c, comment)
 	for {
 		if !revoked {
-			_, _, err := s.fanout.since(g, after)
+			err := s.fanout.holds(g, after)
 			if err == nil {
 				break
 			}
@@ -68,30 +68,23 @@ func (s *Server) stream(c *call, r *http.Request, g hub.Gateway, revoked bool, a
 				return nil // the hub stops
 			}
 		}
-		pushes, head, err := s.hub.PushesFor(r.Context(), g, after, api.MaxPushPage)
+		frames, head, err := s.page(r.Context(), g, revoked, after)
 		if err != nil {
 			return err
 		}
 		control.SetWriteDeadline(time.Now().Add(writeTimeout))
-		for _, p := range pushes {
-			fr, err := newFrame(s.fanout.feed, p)
-			if err != nil {
-				return err
-			}
+		for _, fr := range frames {
 			if _, err := c.Write(fr.event); err != nil {
 				return nil
 			}
-			after = p.Seq
 		}
 		if err := control.Flush(); err != nil {
 			return nil
 		}
-		if len(pushes) < api.MaxPushPage {
-			if revoked {
-				return nil
-			}
-			after = max(after, head)
+		if revoked {
+			return nil
 		}
+		after = max(after, head)
 	}
 	if err := control.Flush(); err != nil {
 		return nil
@@ -128,7 +121,7 @@ func (s *Server) page(ctx context.Context, g hub.Gateway, revoked bool, after ui
 			return cut(frames, head)
 		}
 	}
-	pushes, head, err := s.hub.PushesFor(ctx, g, after, api.MaxPushPage)
+	pushes, head, err := s.fanout.feed.PushesFor(ctx, g, after, api.MaxPushPage)
 	if err != nil {
 		return nil, 0, err
 	}

@@ -225,7 +225,7 @@ var errBehind = errors.New("the stream begins before what is held")
 // join makes a stream live and ends the gateway's older one.
 func (f *fanout) join(s *stream) error {
 	f.mu.Lock()
-	if err := f.covers(s.cursor); err != nil {
+	if err := f.covers(s.cursor, s.gateway.Since); err != nil {
 		f.mu.Unlock()
 		return err
 	}
@@ -243,29 +243,48 @@ func (f *fanout) join(s *stream) error {
 	return nil
 }
 
-// covers is called with mu held.
-func (f *fanout) covers(after uint64) error {
-	switch {
-	case !f.loaded || f.over:
-		return errNotLoaded
-	case after < f.floor:
+// holds says whether what is held is little enough for a stream to begin with:
+// deliver does not wait for a peer to take it.
+func (f *fanout) holds(g hub.Gateway, after uint64) error {
+	frames, _, err := f.since(g, after)
+	if err != nil {
+		return err
+	}
+	size := 0
+	for _, fr := range frames {
+		size += len(fr.event)
+	}
+	if size > maxRest/4 {
 		return errBehind
 	}
 	return nil
 }
 
-// since returns the frames after a number for one gateway, from memory.
+// covers is called with mu held.
+func (f *fanout) covers(after, since uint64) error {
+	switch {
+	case !f.loaded || f.over:
+		return errNotLoaded
+	case max(after, since) < f.floor:
+		return errBehind
+	}
+	return nil
+}
+
+// since returns the frames after a number for one gateway, from memory: the
+// same as hub.Hub.PushesFor, without end.
 func (f *fanout) since(g hub.Gateway, after uint64) (frames []frame, head uint64, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if err := f.covers(after); err != nil {
+	if err := f.covers(after, g.Since); err != nil {
 		return nil, 0, err
 	}
-	return f.after(g, after), f.head, nil
+	return f.after(g, after), max(f.head, g.Since), nil
 }
 
 // after is called with mu held.
 func (f *fanout) after(g hub.Gateway, seq uint64) (frames []frame) {
+	seq = max(seq, g.Since)
 	i, _ := slices.BinarySearchFunc(f.recent, seq+1, func(fr frame, seq uint64) int {
 		switch {
 		case fr.seq < seq:
@@ -360,7 +379,7 @@ func (f *fanout) take(page []frame) {
 	}
 	f.mu.Unlock()
 	for _, fr := range page {
-		if fr.target.Site != "" {
+		if fr.target.Share == 0 {
 			// A copy: sending may end a stream, which takes it out.
 			for _, s := range slices.Clone(f.sites[fr.target.Site]) {
 				f.send(s, fr)

@@ -27,7 +27,7 @@ func (s *Server) gateway(c *call, r *http.Request) (hub.Gateway, error) {
 	if token == "" {
 		return hub.Gateway{}, errNoToken
 	}
-	g, err := s.hub.Authenticate(r.Context(), token)
+	g, err := s.authenticate(r.Context(), token)
 	c.who = g.ID
 	return g, err
 }

@@ -67,15 +67,17 @@ func DefaultLimits() Limits {
 
 // A Server serves one process's share of the hub.
 type Server struct {
-	hub      *hub.Hub
-	tokens   Tokens
-	payments Payments
-	secret   string
-	proxies  []netip.Prefix
-	tls      *tls.Config
-	log      *slog.Logger
-	fanout   *fanout
-	mux      *http.ServeMux
+	hub *hub.Hub
+	// authenticate is hub.Authenticate.
+	authenticate func(ctx context.Context, token string) (hub.Gateway, error)
+	tokens       Tokens
+	payments     Payments
+	secret       string
+	proxies      []netip.Prefix
+	tls          *tls.Config
+	log          *slog.Logger
+	fanout       *fanout
+	mux          *http.ServeMux
 
 	logins, names, enrols, claims, opens *limiter
 }
@@ -86,7 +88,7 @@ func New(o Options) *Server {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	s := &Server{
-		hub: o.Hub, tokens: o.Tokens, payments: o.Payments, secret: o.WebhookSecret, proxies: o.Proxies, log: o.Log,
+		hub: o.Hub, authenticate: o.Hub.Authenticate, tokens: o.Tokens, payments: o.Payments, secret: o.WebhookSecret, proxies: o.Proxies, log: o.Log,
 		fanout: newFanout(o.Hub, o.Log), mux: http.NewServeMux(),
 		logins: newLimiter(o.Limits.Login, "too many attempts to sign in from this address; wait a moment"),
 		names:  newLimiter(o.Limits.Login, "too many attempts to sign in with this name; wait a moment"),
@@ -290,7 +292,7 @@ func (s *Server) ready(c *call, r *http.Request) error {
 	if !s.fanout.isReady() {
 		return busy(errNotLoaded.Error(), time.Second)
 	}
-	if _, err := s.hub.Head(ctx); err != nil {
+	if _, err := s.fanout.feed.Head(ctx); err != nil {
 		return busy("the database does not answer", time.Second)
 	}
 	return writeJSON(c, http.StatusOK, map[string]string{"status": "ready"})
