@@ -148,7 +148,7 @@ func (f Forfait) message(running bool) (kind string, body json.RawMessage, err e
 		body, err = json.Marshal(api.PlanWithdrawn{ID: f.Plan.ID, Version: f.Plan.Version})
 		return api.KindPlanGone, body, err
 	}
-	body, err = json.Marshal(api.PlanSet{Plan: wirePlan(f.Plan), Running: running})
+	body, err = json.Marshal(api.PlanSet{Plan: WirePlan(f.Plan), Running: running})
 	return api.KindPlan, body, err
 }
 
@@ -317,7 +317,7 @@ func (h *Hub) Catalogue(ctx context.Context, g Gateway) (api.Catalogue, error) {
 	for _, f := range newest(all, g) {
 		c.Version = max(c.Version, f.Seq)
 		if !f.Plan.Withdrawn {
-			c.Plans = append(c.Plans, wirePlan(f.Plan))
+			c.Plans = append(c.Plans, WirePlan(f.Plan))
 		}
 	}
 	sort.Slice(c.Plans, func(i, j int) bool { return c.Plans[i].ID < c.Plans[j].ID })
@@ -336,10 +336,22 @@ func newest(all []Forfait, g Gateway) (out []Forfait) {
 	return out
 }
 
-// wirePlan is a plan as it travels.
-func wirePlan(p zonegate.Plan) api.Plan {
+// WirePlan is a plan as it travels, and as it is kept.
+func WirePlan(p zonegate.Plan) api.Plan {
 	return api.Plan{ID: p.ID, Version: p.Version, Name: p.Name,
 		Price: api.Money{Amount: p.Price.Amount, Currency: p.Price.Currency}, Seconds: int64(p.Duration / time.Second),
 		Octets: p.DataCap, CIRUp: p.Rate.CIRUp, CIRDown: p.Rate.CIRDown, MIRUp: p.Rate.MIRUp, MIRDown: p.Rate.MIRDown,
 		Online: p.Time == zonegate.Online, DevicesMax: p.DevicesMax, Trial: p.Trial, Withdrawn: p.Withdrawn}
+}
+
+// PlanOf is WirePlan back.
+func PlanOf(p api.Plan) zonegate.Plan {
+	out := zonegate.Plan{ID: p.ID, Version: p.Version, Name: p.Name,
+		Price: zonegate.Money{Amount: p.Price.Amount, Currency: p.Price.Currency}, Duration: time.Duration(p.Seconds) * time.Second,
+		DataCap: p.Octets, Rate: zonegate.Rate{CIRUp: p.CIRUp, CIRDown: p.CIRDown, MIRUp: p.MIRUp, MIRDown: p.MIRDown},
+		DevicesMax: p.DevicesMax, Trial: p.Trial, Withdrawn: p.Withdrawn}
+	if p.Online {
+		out.Time = zonegate.Online
+	}
+	return out
 }

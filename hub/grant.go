@@ -144,7 +144,7 @@ func (h *Hub) grantBody(tx Tx, g Grant) (json.RawMessage, error) {
 	if err != nil {
 		return nil, fmt.Errorf("looking up a forfait: %w", err)
 	}
-	body := api.GrantIssued{Grant: g.ID, Plan: wirePlan(f.Plan), Device: g.Device, Expires: optional(g.Expires)}
+	body := api.GrantIssued{Grant: g.ID, Plan: WirePlan(f.Plan), Device: g.Device, Expires: optional(g.Expires)}
 	if g.Key != "" {
 		if body.Key, err = hex.DecodeString(g.Key); err != nil {
 			return nil, fmt.Errorf("reading a claim key: %w", err)

@@ -218,7 +218,7 @@ func (h *Hub) pushBatch(tx Tx, b Batch, keys []string) error {
 	if err != nil {
 		return err
 	}
-	body := api.BatchIssued{Batch: b.ID, Plan: wirePlan(f.Plan), Expires: optional(b.Expires)}
+	body := api.BatchIssued{Batch: b.ID, Plan: WirePlan(f.Plan), Expires: optional(b.Expires)}
 	for len(keys) > 0 {
 		part := keys[:min(len(keys), api.MaxKeys)]
 		keys = keys[len(part):]

@@ -1,0 +1,5 @@
+package store_test
+
+const victimEnv = "HUB_STORE_VICTIM"
+
+func victim() {}
