@@ -280,3 +280,53 @@ func TestPoliced(t *testing.T) {
 		t.Errorf("left: %s", out)
 	}
 }
+
+// TestSetLink changes the rate of the link under a customer who is online, one
+// whose plan has no maximum: it holds at once, both up and down, and his flows
+// go on. Without HTB too.
+func TestSetLink(t *testing.T) {
+	for name, police := range map[string]bool{"queues": false, "policed": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			z := newZone(t, 1)
+			z.serve(7000)
+			z.meterWire()
+			c := z.config()
+			c.LinkDown, c.LinkUp, c.Police = 8e6, 8e6, police
+			e := z.start(c)
+			o := order(1, z.phones[0], 0)
+			o.Rate.CIRDown = 1e6
+			e.apply(o)
+			l := newLoad(t)
+			l.download(z.phones[0], site4, 50e6, 0)
+			most := func() float64 {
+				time.Sleep(time.Second)
+				best := 0.0
+				for range 3 {
+					best = max(best, z.measure(time.Second)[0])
+				}
+				return best
+			}
+			first := most()
+			if err := e.SetLink(2e6, 1e6); err != nil {
+				t.Fatal(err)
+			}
+			second := most()
+			if err := e.SetLink(8e6, 8e6); err != nil {
+				t.Fatal(err)
+			}
+			third := most()
+			l.stop()
+			t.Logf("%.2f, %.2f, %.2f Mbit/s", first, second, third)
+			if first < 4 || second > 3 || second < 0.8 || third < 4 {
+				t.Errorf("links of 8, 2 and 8 Mbit/s gave %.2f, %.2f and %.2f", first, second, third)
+			}
+			if h := e.Health(); h.ScaleDown != 1 {
+				t.Errorf("health %+v", h)
+			}
+			if err := e.SetLink(0, 1); err == nil {
+				t.Error("a link without a rate was taken")
+			}
+		})
+	}
+}
