@@ -46,11 +46,12 @@ func (l *line) runAcks(ctx context.Context) error {
 	r := retry{first: l.c.pace.retryFirst, most: l.c.pace.retryMost}
 	for l.await(ctx) {
 		if err := l.sendAcks(ctx); err != nil {
-			l.failed(ctx, err)
+			l.failed(ctx, answers, err)
 			sleep(ctx, r.wait(err))
 			continue
 		}
 		r.reset()
+		l.worked(answers)
 		select {
 		case <-l.ackNow:
 		case <-ctx.Done():

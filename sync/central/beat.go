@@ -84,7 +84,7 @@ func (l *line) beat(ctx context.Context) error {
 		Sessions: health.Active, Vouchers: health.Unused, ClockTrusted: before.Trusted, Health: findings,
 	}, &b)
 	if err != nil {
-		l.failed(ctx, err)
+		l.failed(ctx, heartbeats, err)
 		return err
 	}
 	trip := o.Clock.Now().Mono - before.Mono
@@ -92,10 +92,10 @@ func (l *line) beat(ctx context.Context) error {
 	if err != nil || !ed25519.Verify(l.key, api.TimeMessage(n, b.Time), signature) {
 		l.c.find("hub", errorSeverity, errImpostor.Error())
 		l.prove(false)
-		l.failed(ctx, errImpostor)
+		l.failed(ctx, heartbeats, errImpostor)
 		return errImpostor
 	}
-	l.answered()
+	l.worked(heartbeats)
 	l.learnTime(b.Time, trip)
 	l.compare(b, hub.Applied, last, delivered)
 	l.c.mu.Lock()
@@ -103,7 +103,7 @@ func (l *line) beat(ctx context.Context) error {
 	l.c.mu.Unlock()
 	if l.revoked() {
 		// Its answer counts, but there is nothing to do with this hub any more.
-		l.deny("the hub has taken this gateway off: nothing of the hub's is sold; what was bought goes on")
+		l.deny(takenOff)
 		return nil
 	}
 	l.c.mended("hub")

@@ -20,11 +20,12 @@ func (l *line) runCatalogue(ctx context.Context) error {
 	for l.await(ctx) {
 		next, err := l.takeCatalogue(ctx, tag)
 		if err != nil {
-			l.failed(ctx, err)
+			l.failed(ctx, plans, err)
 			sleep(ctx, r.wait(err))
 			continue
 		}
 		r.reset()
+		l.worked(plans)
 		tag = next
 		const day = 24 * time.Hour
 		sleep(ctx, day*3/4+jitter(day/2))

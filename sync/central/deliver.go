@@ -30,15 +30,16 @@ func (l *line) runOutbox(ctx context.Context) error {
 	for l.await(ctx) {
 		more, err := d.once(ctx)
 		switch {
-		case err == nil && more:
-			r.reset()
 		case err == nil:
 			r.reset()
-			sleep(ctx, l.c.pace.look)
+			l.worked(outbox)
+			if !more {
+				sleep(ctx, l.c.pace.look)
+			}
 		case errors.Is(err, errConflict):
 			sleep(ctx, l.c.pace.conflict)
 		default:
-			l.failed(ctx, err)
+			l.failed(ctx, outbox, err)
 			sleep(ctx, r.wait(err))
 		}
 	}
@@ -100,7 +101,6 @@ func (d *delivery) once(ctx context.Context) (more bool, err error) {
 	if err := d.l.client.call(ctx, http.MethodPost, api.PathReports, report, &answer); err != nil {
 		return false, d.refused(err, delivered)
 	}
-	d.l.answered()
 	for _, u := range report.Usage {
 		d.usage[zonegate.GrantID(u.Grant)] = u.Up + u.Down
 	}
@@ -134,7 +134,7 @@ func (d *delivery) refused(err error, delivered uint64) error {
 	switch {
 	case r.Problem.Code == api.CodeConflict, r.Problem.Code == api.CodeGap && expected > last+1:
 		d.l.c.find("outbox", errorSeverity, fmt.Sprintf("the hub has other entries than this gateway under the numbers from %d: another machine has its identity, or an old backup was put back. Nothing is delivered, all is kept. Join the hub again with a new code", delivered+1))
-		d.l.failed(context.Background(), err)
+		d.l.failed(context.Background(), outbox, err)
 		return errConflict
 	case r.Problem.Code == api.CodeGap && expected > 0 && expected != d.asked:
 		d.asked = expected

@@ -56,8 +56,8 @@ type Status struct {
 	// not take its token, Unproven that the server has not proved to be the hub
 	// that was joined. In each case nothing is delivered or taken.
 	Revoked, Denied, Unproven bool
-	// LastError is what went wrong last, in words, and LastErrorAgo when; empty
-	// when the latest call was answered.
+	// LastError is the latest of what goes wrong now, in words, and
+	// LastErrorAgo when it did; empty when all is well.
 	LastError    string
 	LastErrorAgo time.Duration
 	// Waiting is how long the hub is left alone after many failures.

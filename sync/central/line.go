@@ -41,9 +41,9 @@ type line struct {
 	hangUp    context.CancelFunc
 	connected time.Time // zero: not
 	polling   bool
-	lastErr   error
-	lastErrAt time.Time
-	head      uint64
+	// failures are what goes wrong now, by task.
+	failures map[string]failure
+	head     uint64
 	// catalogue is the version of the one that was taken last.
 	catalogue uint64
 	acks      []api.Ack
@@ -59,7 +59,7 @@ func newLine(c *Central, client *client, key ed25519.PublicKey, cred credential,
 	l := &line{
 		c: c, client: client, key: key, token: cred.Token, site: cred.Site, gateway: cred.Gateway, instance: cred.Instance, codeKey: hub.CodeKey,
 		beatNow: make(chan struct{}, 1), ackNow: make(chan struct{}, 1), turned: make(chan struct{}),
-		refused: map[uint64]struct{}{},
+		refused: map[uint64]struct{}{}, failures: map[string]failure{},
 	}
 	c.mu.Lock()
 	l.acks = append(l.acks, c.cred.Acks...)
@@ -114,8 +114,25 @@ func (l *line) prove(ok bool) {
 	}
 }
 
-// failed notes what went wrong with a call.
-func (l *line) failed(ctx context.Context, err error) {
+// A failure is why the last attempt of a task went wrong.
+type failure struct {
+	err error
+	at  time.Time
+}
+
+// Tasks, as failures name them.
+const (
+	heartbeats = "heartbeats"
+	pushes     = "pushes"
+	outbox     = "outbox"
+	answers    = "answers"
+	plans      = "plans"
+)
+
+const takenOff = "the hub has taken this gateway off: nothing of the hub's is sold; what was bought goes on. Join again with a new code"
+
+// failed notes what went wrong in a task.
+func (l *line) failed(ctx context.Context, task string, err error) {
 	if ctx.Err() != nil || errors.Is(err, context.Canceled) {
 		return
 	}
@@ -124,12 +141,12 @@ func (l *line) failed(ctx context.Context, err error) {
 		return // what opened the breaker was noted
 	}
 	l.mu.Lock()
-	l.lastErr, l.lastErrAt = err, time.Now()
+	l.failures[task] = failure{err, time.Now()}
 	l.mu.Unlock()
-	l.c.log.Info("working with the hub failed", "error", err)
+	l.c.log.Info("working with the hub failed", "task", task, "error", err)
 	switch {
 	case isRevoked(err):
-		l.deny("the hub has taken this gateway off: nothing of the hub's is sold; what was bought goes on. Join again with a new code")
+		l.deny(takenOff)
 	case isDenied(err):
 		l.deny("the hub does not take this gateway's token; join again with a new code")
 	}
@@ -145,10 +162,10 @@ func (l *line) deny(why string) {
 	l.mu.Unlock()
 }
 
-// answered notes that a call went well.
-func (l *line) answered() {
+// worked notes that a task is well.
+func (l *line) worked(task string) {
 	l.mu.Lock()
-	l.lastErr = nil
+	delete(l.failures, task)
 	l.mu.Unlock()
 }
 
@@ -181,8 +198,14 @@ func (l *line) status(s *Status, last uint64) {
 		s.Connected, s.ConnectedFor = true, time.Since(l.connected)
 	}
 	s.Polling, s.Denied, s.Unproven, s.Head = l.polling, l.denied, !l.proven, l.head
-	if l.lastErr != nil {
-		s.LastError, s.LastErrorAgo = l.lastErr.Error(), time.Since(l.lastErrAt)
+	var latest failure
+	for _, f := range l.failures {
+		if f.at.After(latest.at) {
+			latest = f
+		}
+	}
+	if latest.err != nil {
+		s.LastError, s.LastErrorAgo = latest.err.Error(), time.Since(latest.at)
 	}
 	s.Waiting, _ = l.client.breaker.open()
 }

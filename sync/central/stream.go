@@ -45,7 +45,7 @@ func (l *line) runStream(ctx context.Context) error {
 			eaten++
 			// One page at once: what waits behind the proxy has waited long.
 			if perr := l.page(ctx); perr != nil {
-				l.failed(ctx, perr)
+				l.failed(ctx, pushes, perr)
 			} else if eaten >= eatenAfter {
 				l.pollFor(ctx)
 				eaten = 0
@@ -64,7 +64,7 @@ func (l *line) runStream(ctx context.Context) error {
 			// opened ever more seldom.
 			r.reset()
 		}
-		l.failed(ctx, err)
+		l.failed(ctx, pushes, err)
 		sleep(ctx, r.wait(err))
 	}
 	return nil
@@ -111,7 +111,7 @@ func (l *line) follow(ctx context.Context) error {
 				l.hangUp() // it was turned while we opened
 			}
 			l.mu.Unlock()
-			l.answered()
+			l.worked(pushes)
 		}
 	}}
 	events := newEventReader(body)
@@ -184,14 +184,14 @@ func (l *line) pollFor(ctx context.Context) {
 	for time.Now().Before(until) && l.await(ctx) {
 		wait := l.c.pace.poll*9/10 + jitter(l.c.pace.poll/5)
 		if err := l.page(ctx); err != nil {
-			l.failed(ctx, err)
+			l.failed(ctx, pushes, err)
 			l.mu.Lock()
 			l.connected = time.Time{}
 			l.mu.Unlock()
 			wait = r.wait(err)
 		} else {
 			r.reset()
-			l.answered()
+			l.worked(pushes)
 			l.mu.Lock()
 			if l.connected.IsZero() {
 				l.connected = time.Now()
@@ -246,7 +246,7 @@ func (l *line) take(ctx context.Context, s api.Signed) error {
 	l.ackTaken(p.Seq, err)
 	if _, ok := c.(zonegate.HubGone); ok && err == nil {
 		l.sendAcks(ctx) // the last thing that the hub hears, if it listens
-		l.deny("the hub has taken this gateway off: nothing of the hub's is sold; what was bought goes on. Join again with a new code")
+		l.deny(takenOff)
 	}
 	return nil
 }
