@@ -39,6 +39,7 @@ type fanout struct {
 	log   *slog.Logger
 	pages chan []frame
 	wake  chan struct{} // streams have joined
+	every time.Duration // wheelTick
 
 	mu     sync.Mutex
 	recent []frame // every push after floor, up to head
@@ -64,8 +65,12 @@ const (
 	recentPushes = 4096
 	recentSize   = 32 << 20
 	// maxRest is how much of a stream may wait for its peer, and restPatience
-	// how long nothing of it may be taken.
-	maxRest      = 1 << 20
+	// how long nothing of it may be taken. Where many wait they share
+	// restBudget, and a stream that gets less than leastRest is no use. Who is
+	// dropped comes again and is served at its own pace.
+	maxRest      = 256 << 10
+	leastRest    = 16 << 10
+	restBudget   = 256 << 20
 	restPatience = 30 * time.Second
 )
 
@@ -107,7 +112,7 @@ func (s *stream) end() {
 
 func newFanout(f feed, log *slog.Logger) *fanout {
 	return &fanout{
-		feed: f, log: log, pages: make(chan []frame), wake: make(chan struct{}, 1),
+		feed: f, log: log, pages: make(chan []frame), wake: make(chan struct{}, 1), every: wheelTick,
 		streams: map[string]*stream{}, live: map[*stream]struct{}{}, sites: map[string][]*stream{}, stuck: map[*stream]struct{}{},
 	}
 }
@@ -312,7 +317,7 @@ func (f *fanout) count() int {
 // deliver writes to the streams until ctx is over, and then closes them.
 func (f *fanout) deliver(ctx context.Context) error {
 	defer f.closeAll()
-	tick := time.NewTicker(wheelTick)
+	tick := time.NewTicker(f.every)
 	defer tick.Stop()
 	begun := time.Now()
 	for {
@@ -326,7 +331,7 @@ func (f *fanout) deliver(ctx context.Context) error {
 			f.welcome()
 		case <-tick.C:
 			// Ticks that were missed are caught up with.
-			for due := int(time.Since(begun) / wheelTick); f.turn < due; {
+			for due := int(time.Since(begun) / f.every); f.turn < due; {
 				f.turn++
 				f.beat()
 			}
@@ -419,8 +424,9 @@ func (f *fanout) write(s *stream, b []byte) {
 // settle sees whether the peer takes what it gets.
 func (f *fanout) settle(s *stream) {
 	left, since, err := s.line.flush()
+	most := min(maxRest, max(leastRest, restBudget/(len(f.stuck)+1)))
 	switch {
-	case err != nil, left > maxRest, left > 0 && time.Since(since) > restPatience, left == 0 && s.last:
+	case err != nil, left > most, left > 0 && time.Since(since) > restPatience, left == 0 && s.last:
 		f.forget(s)
 	case left > 0:
 		f.stuck[s] = struct{}{}
