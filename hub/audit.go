@@ -2,6 +2,7 @@ package hub
 
 import (
 	"context"
+	"strings"
 	"time"
 )
 
@@ -32,8 +33,10 @@ var (
 	theGateway = Actor{Name: "gateway"}
 )
 
-// clip cuts text that came from outside at a rune.
+// clip cuts text that came from outside at a rune, and takes out what a
+// database cannot keep.
 func clip(s string, max int) string {
+	s = strings.ReplaceAll(strings.ToValidUTF8(s, "?"), "\x00", "?")
 	if len(s) <= max {
 		return s
 	}

@@ -8,7 +8,9 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"strings"
 	"time"
+	"unicode/utf8"
 
 	"zonegate/sync/api"
 )
@@ -267,8 +269,8 @@ func checkEntry(e api.Entry) error {
 		return bad("a number of octets or grants is out of range")
 	}
 	for _, s := range []string{e.Source, e.Ref, e.Batch, e.Plan, e.Device, e.State} {
-		if len(s) > 200 {
-			return bad("a name has more than 200 octets")
+		if len(s) > 200 || strings.ContainsRune(s, 0) || !utf8.ValidString(s) {
+			return bad("a name has more than 200 octets, or is no text")
 		}
 	}
 	if e.At != nil && (e.At.Year() < 1 || e.At.Year() > 9999) {
@@ -286,4 +288,21 @@ func checkEntry(e api.Entry) error {
 		return bad("a sale must have a price, a source and a ref")
 	}
 	return nil
+}
+
+// Used is what the grants of a gateway have used, by their numbers, as far as
+// it has reported.
+func (h *Hub) Used(ctx context.Context, by Actor, gateway string) (usage []api.Usage, err error) {
+	err = h.store.Read(ctx, func(tx Tx) error {
+		g, err := tx.Gateway(gateway)
+		if err != nil {
+			return err
+		}
+		if !by.covers(g.Reseller) {
+			return ErrForbidden
+		}
+		usage, err = tx.Usage(gateway)
+		return err
+	})
+	return usage, err
 }

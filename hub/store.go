@@ -172,6 +172,7 @@ type entryRows interface {
 	AddEntries([]EntryRow) error
 	// PutUsage keeps the highest counts, by grant number.
 	PutUsage(gateway string, usage []api.Usage, at time.Time) error
+	Usage(gateway string) ([]api.Usage, error)
 	// AddSales leaves out those whose site, source and ref are there, and
 	// returns how many were added.
 	AddSales([]Sale) (int, error)

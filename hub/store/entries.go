@@ -54,6 +54,13 @@ func (t *tx) PutUsage(gateway string, usage []api.Usage, when time.Time) error {
 	return err
 }
 
+func (t *tx) Usage(gateway string) ([]api.Usage, error) {
+	return many(t, func(s scanner) (u api.Usage, err error) {
+		err = s.Scan(&u.Grant, &u.Up, &u.Down)
+		return u, err
+	}, "SELECT site_grant, up, down FROM usages WHERE gateway = $1 ORDER BY site_grant", gateway)
+}
+
 func (t *tx) AddSales(sales []hub.Sale) (int, error) {
 	values := make([]any, 0, 13*len(sales))
 	for _, s := range sales {
