@@ -52,11 +52,12 @@ func (c *checker) check(raw *rawConfig) *Config {
 	c.checkDNS(cfg, &raw.DNS)
 	c.checkRADIUS(cfg, &raw.RADIUS, drives(&raw.MikroTik))
 	c.checkMikroTik(cfg, &raw.MikroTik)
+	c.checkHub(cfg, raw)
 	if noLAN(raw) && len(raw.Garden.Domains) > 0 {
 		c.add("garden.domains", "has no effect without network.lan; what can be reached before paying is set on the NAS or the MikroTik")
 	}
 	for i, d := range raw.Garden.Domains {
-		name, reason := gardenDomain(d)
+		name, reason := GardenDomain(d)
 		if reason != "" {
 			// One problem per domain: the list has one line, the fixes differ.
 			c.add(fmt.Sprintf("garden.domains[%d]", i+1), "%s", reason)

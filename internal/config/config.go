@@ -28,10 +28,12 @@ type Config struct {
 	DNS      DNS
 	RADIUS   RADIUS
 	MikroTik MikroTik
+	Hub      Hub
 	Garden   Garden
 	Vouchers Vouchers
 	Limits   Limits
-	// Plans are in the order of the file; their IDs differ. There may be none.
+	// Plans are in the order of the file; their IDs differ. There may be none,
+	// and with HubRGZ there is none.
 	Plans []Plan
 }
 
@@ -126,6 +128,30 @@ type MikroTik struct {
 	// Otherwise they are RADIUS's, and the router is only examined. It is never
 	// set with a LAN.
 	Drives bool
+}
+
+// Kinds of central servers.
+const (
+	// HubJoined is a hub of zonegate's own, which the zone joins.
+	HubJoined = "hub"
+	// HubRGZ is a server that has nothing but the RGZ billing API.
+	HubRGZ = "rgz"
+)
+
+// A Hub is the central server of the operator.
+type Hub struct {
+	// Mode is HubJoined or HubRGZ. Empty means that there is none, and then the
+	// other fields are empty too.
+	Mode string
+	// URL is the base URL of the API, without a final slash: https, or a server
+	// on this machine.
+	URL string
+	// CAFile is the absolute path of a PEM file with the only authorities that
+	// are believed; empty means those of the system.
+	CAFile string
+	// Poll is about how often the catalogue of an RGZ server is read, 1 min to
+	// 24 h.
+	Poll time.Duration
 }
 
 // A Garden is what strangers may reach before they pay.

@@ -124,6 +124,9 @@ func TestReference(t *testing.T) {
 			Address: "192.168.88.1:8729", User: "zonegate", PasswordFile: "/etc/zonegate/mikrotik.password",
 			Fingerprint: "5f0a8c11d27e93b4460f6a2bc8e5713d904abe1867fc25d38e01b95cf472a63b", Server: "hotspot1",
 		},
+		Hub: config.Hub{
+			Mode: config.HubJoined, URL: "https://hub.example.org/api/v1", CAFile: "/etc/zonegate/hub-ca.pem", Poll: 15 * time.Minute,
+		},
 		Garden:   config.Garden{Domains: []string{"example.org", "*.example.com"}},
 		Vouchers: config.Vouchers{WrongPerDevice: 5},
 		Limits:   config.Limits{Checkpoint: time.Minute, IdleTimeout: 15 * time.Minute, Megabyte: 1_000_000},
@@ -193,6 +196,34 @@ mir_up_kbps = 128
 	}}
 	if diff := cmp.Diff(want, cfg.Plans); diff != "" {
 		t.Errorf("plans (-want +got):\n%s", diff)
+	}
+}
+
+// The central server of an operator.
+func TestHub(t *testing.T) {
+	for table, want := range map[string]config.Hub{
+		``:          {},
+		`mode = ""`: {},
+		`mode = "hub"
+url = "https://Hub.Example.org/api/v1/"`: {Mode: config.HubJoined, URL: "https://Hub.Example.org/api/v1", Poll: 15 * time.Minute},
+		`mode = "rgz"
+url = "http://127.0.0.1:8080/x/api/v1"
+poll = "1m"
+ca_file = "/etc//ca.pem"`: {Mode: config.HubRGZ, URL: "http://127.0.0.1:8080/x/api/v1", Poll: time.Minute, CAFile: "/etc/ca.pem"},
+	} {
+		text, _, _ := strings.Cut(config.Minimal, "[[plan]]")
+		if cfg := parse(t, text+"\n[hub]\n"+table); cfg.Hub != want || len(cfg.Plans) != 0 {
+			t.Errorf("%s gives %+v and %d plans", table, cfg.Hub, len(cfg.Plans))
+		}
+	}
+	// Own plans beside those of a hub.
+	cfg := parse(t, config.Minimal+"[hub]\nmode = \"hub\"\nurl = \"https://hub.example.org/api/v1\"\n")
+	if len(cfg.Plans) != 1 {
+		t.Errorf("%d plans", len(cfg.Plans))
+	}
+	// What is laid over the configuration is checked like it.
+	if name, reason := config.GardenDomain("*.Example.org."); name != "*.example.org" || reason != "" {
+		t.Errorf("%q %q", name, reason)
 	}
 }
 

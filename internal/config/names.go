@@ -28,8 +28,9 @@ var probeHosts = []string{
 	"spectrum.s3.amazonaws.com",
 }
 
-// gardenDomain returns a domain in its canonical form, or why it is refused.
-func gardenDomain(s string) (name, reason string) {
+// GardenDomain returns a domain of the walled garden in its canonical form, or
+// why it is refused.
+func GardenDomain(s string) (name, reason string) {
 	name = strings.TrimSuffix(strings.ToLower(strings.TrimSpace(s)), ".")
 	base, wildcard := strings.CutPrefix(name, "*.")
 	if r := hostName(base); r != "" {

@@ -14,6 +14,7 @@ type rawConfig struct {
 	DNS      rawDNS      `toml:"dns"`
 	RADIUS   rawRADIUS   `toml:"radius"`
 	MikroTik rawMikroTik `toml:"mikrotik"`
+	Hub      rawHub      `toml:"hub"`
 	Garden   rawGarden   `toml:"garden"`
 	Vouchers rawVouchers `toml:"vouchers"`
 	Limits   rawLimits   `toml:"limits"`
@@ -66,6 +67,13 @@ type rawMikroTik struct {
 	Plain        *bool   `toml:"plain"`
 	Server       *string `toml:"server"`
 	Sessions     *string `toml:"sessions"`
+}
+
+type rawHub struct {
+	Mode   *string `toml:"mode"`
+	URL    *string `toml:"url"`
+	CAFile *string `toml:"ca_file"`
+	Poll   *string `toml:"poll"`
 }
 
 type rawGarden struct {

@@ -1,0 +1,56 @@
+package config
+
+import (
+	"net"
+	"net/url"
+	"strings"
+	"time"
+)
+
+// checkHub checks which central server there is.
+func (c *checker) checkHub(cfg *Config, all *rawConfig) {
+	raw, h := &all.Hub, &cfg.Hub
+	switch h.Mode = value(raw.Mode, ""); h.Mode {
+	case "":
+		if raw.Mode == nil && *raw != (rawHub{}) {
+			c.missing("hub.mode", `write the kind of server, "hub" or "rgz", or remove the table`)
+		}
+		return
+	case HubJoined:
+	case HubRGZ:
+		if len(all.Plans) > 0 {
+			c.add("plan[1]", `cannot stand beside mode = "rgz" under [hub]: that server's catalogue is what is sold here, all of it. Remove the [[plan]] blocks, or the [hub] table`)
+		}
+	default:
+		c.add("hub.mode", `must be "hub" or "rgz", not %q`, h.Mode)
+	}
+	h.URL = c.baseURL(value(raw.URL, ""), raw.URL)
+	h.Poll = c.period("hub.poll", raw.Poll, "15m", time.Minute, 24*time.Hour)
+	h.CAFile = c.path("hub.ca_file", raw.CAFile, "")
+}
+
+// baseURL returns the base of an API. What is secret goes there, so only a
+// server on this machine may be talked to in clear.
+func (c *checker) baseURL(s string, raw *string) string {
+	const example = `such as "https://hub.example.org/api/v1"`
+	s = strings.TrimRight(strings.TrimSpace(s), "/")
+	if s == "" {
+		c.needs("hub.url", raw, "write the server's address, "+example)
+		return ""
+	}
+	u, err := url.Parse(s)
+	switch {
+	case err != nil || u.Hostname() == "" || u.Scheme != "https" && u.Scheme != "http":
+		c.add("hub.url", "%q is no address of a server; write one %s", s, example)
+		return s
+	case u.RawQuery != "" || u.Fragment != "" || u.User != nil:
+		c.add("hub.url", "%q must be scheme, host and path alone, %s", s, example)
+	case !strings.HasSuffix(u.Path, "/api/v1"):
+		c.add("hub.url", "%q must end in /api/v1, %s", s, example)
+	}
+	ip := net.ParseIP(u.Hostname())
+	if u.Scheme == "http" && u.Hostname() != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		c.add("hub.url", "%q must begin with https://: codes and secrets go there", s)
+	}
+	return s
+}
