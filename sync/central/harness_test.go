@@ -376,6 +376,7 @@ type fakeHub struct {
 	catalogue api.Catalogue
 	now       func() time.Time
 	signer    ed25519.PrivateKey
+	tls       *tls.Config
 	turned    chan struct{}
 }
 
@@ -405,7 +406,12 @@ func newFakeHubAt(t *testing.T, from, to time.Time) *fakeHub {
 	h.ca = newAuthority(t)
 	h.server = httptest.NewUnstartedServer(http.HandlerFunc(h.serve))
 	h.server.Config.ErrorLog = log.New(io.Discard, "", 0)
-	h.server.TLS = &tls.Config{Certificates: []tls.Certificate{h.ca.issue(t, from, to, "hub.test")}}
+	h.certify(h.ca.issue(t, from, to, "hub.test"))
+	h.server.TLS = &tls.Config{GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		return h.tls, nil
+	}}
 	h.server.StartTLS()
 	t.Cleanup(func() {
 		h.drop()
@@ -413,6 +419,11 @@ func newFakeHubAt(t *testing.T, from, to time.Time) *fakeHub {
 		h.server.Close()
 	})
 	return h
+}
+
+// certify gives the hub another certificate.
+func (h *fakeHub) certify(c tls.Certificate) {
+	h.set(func() { h.tls = &tls.Config{Certificates: []tls.Certificate{c}} })
 }
 
 func (h *fakeHub) endpoint() Endpoint {
