@@ -84,8 +84,9 @@ func (s *Server) megabyte() uint64 {
 // page is what all pages of a request have in common.
 func (s *Server) page(c *gin.Context, self, token string) web.Page {
 	lang, picked := s.language(c.Request)
+	b := s.brand()
 	return web.Page{
-		Lang: lang, Sticky: picked, Zone: s.Zone, Contact: s.Contact,
+		Lang: lang, Sticky: picked, Zone: b.Zone, Contact: b.Contact, Message: b.message(lang),
 		Megabyte: s.megabyte(), Self: self, Token: token,
 	}
 }

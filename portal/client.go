@@ -126,7 +126,7 @@ func (s *Server) language(r *http.Request) (web.Lang, bool) {
 	if l, ok := web.ParseLang(r.URL.Query().Get("lang")); ok {
 		return l, true
 	}
-	best, quality := s.Language, 0.0
+	best, quality := s.brand().Language, 0.0
 	for tag, q := range preferences(r.Header.Get("Accept-Language")) {
 		if l, ok := web.ParseLang(tag); ok && q > quality {
 			best, quality = l, q

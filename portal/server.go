@@ -112,6 +112,29 @@ type Server struct {
 	nas           nasDesk
 }
 
+// A Brand is how the zone presents itself.
+type Brand struct {
+	Zone, Contact string
+	Language      web.Lang
+	// French and English are what the operator has to say on every page, in
+	// either language; may be empty.
+	French, English string
+}
+
+func (b Brand) message(l web.Lang) string {
+	if l == web.English && b.English != "" || b.French == "" {
+		return b.English
+	}
+	return b.French
+}
+
+func (s *Server) brand() Brand {
+	if s.Brand == nil {
+		return Brand{Zone: s.Zone, Contact: s.Contact, Language: s.Language}
+	}
+	return s.Brand()
+}
+
 func init() { gin.SetMode(gin.ReleaseMode) }
 
 // maxBody bounds what a request may carry: a form has one short field.

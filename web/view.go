@@ -35,6 +35,9 @@ type Page struct {
 	Zone   string
 	// Contact is how a customer reaches the seller; may be empty.
 	Contact string
+	// Message is what the operator has to say, above everything else; may be
+	// empty.
+	Message string
 	// Megabyte is how many octets the zone calls one megabyte.
 	Megabyte uint64
 	// Self is the page that the link to the other language leads to, empty for
