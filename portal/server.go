@@ -99,6 +99,9 @@ type Server struct {
 	Zone, Contact string
 	// Language is used for browsers that ask for neither French nor English.
 	Language web.Lang
+	// Brand is asked for each page what replaces Zone, Contact and Language;
+	// nil for nothing. Safe for concurrent use.
+	Brand func() Brand
 	// Megabyte is how many octets the zone calls one megabyte; default
 	// 1,000,000.
 	Megabyte uint64
