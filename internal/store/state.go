@@ -190,14 +190,21 @@ func (f *stateFile) save(c zonegate.Changes, hash [16]byte) error {
 				}
 			}
 		}
-		held := tx.Bucket(bucket(sectionEntry)).Cursor()
-		for k, _ := held.First(); k != nil && goneEntry(&c.Meta, k); k, _ = held.First() {
-			if err := held.Delete(); err != nil {
-				return err
+		// A cursor over what it deletes does not end.
+		held := tx.Bucket(bucket(sectionEntry))
+		var gone [][]byte
+		at := held.Cursor()
+		k, _ := at.First()
+		for ; k != nil && goneEntry(&c.Meta, k); k, _ = at.Next() {
+			gone = append(gone, bytes.Clone(k))
+		}
+		if k != nil {
+			for k, _ = at.Last(); goneEntry(&c.Meta, k); k, _ = at.Prev() {
+				gone = append(gone, bytes.Clone(k))
 			}
 		}
-		for k, _ := held.Last(); k != nil && goneEntry(&c.Meta, k); k, _ = held.Last() {
-			if err := held.Delete(); err != nil {
+		for _, k := range gone {
+			if err := held.Delete(k); err != nil {
 				return err
 			}
 		}

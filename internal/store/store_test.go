@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -591,11 +592,9 @@ func TestProbeChoosesRAMWhereFilesCannotBeMapped(t *testing.T) {
 	}
 }
 
-func TestRecordsRoundTrip(t *testing.T) {
-	at := zonegate.Instant{Boot: "b", Mono: 5, Wall: time.Unix(7, 8).UTC(), Trusted: true}
-	p := plans[0]
-	p.Rate = zonegate.Rate{CIRUp: 1, CIRDown: 2, MIRUp: 3, MIRDown: 4}
-	events := []zonegate.Event{
+// ownEvents are of every kind that a zone without a hub writes.
+func ownEvents(p zonegate.Plan) []zonegate.Event {
+	return []zonegate.Event{
 		zonegate.ZoneFounded{Key: zonegate.ZoneKey{1, 2}},
 		zonegate.PlanSet{Plan: p},
 		zonegate.VouchersAdded{Batch: "x", Plan: p.Ref(), Site: "s", Expires: time.Unix(9, 0).UTC(), Keys: []zonegate.VoucherKey{{1}, {2}}},
@@ -619,6 +618,13 @@ func TestRecordsRoundTrip(t *testing.T) {
 		zonegate.SessionClosed{Session: 4, Octets: zonegate.Octets{Up: 1, Down: 1 << 63}},
 		zonegate.UsageCounted{Sessions: []zonegate.SessionOctets{{Session: 4, Octets: zonegate.Octets{Up: 5, Down: 6}}}},
 	}
+}
+
+func TestRecordsRoundTrip(t *testing.T) {
+	at := zonegate.Instant{Boot: "b", Mono: 5, Wall: time.Unix(7, 8).UTC(), Trusted: true}
+	p := plans[0]
+	p.Rate = zonegate.Rate{CIRUp: 1, CIRDown: 2, MIRUp: 3, MIRDown: 4}
+	events := slices.Concat(ownEvents(p), hubEvents)
 	raw, err := encodeRecord(zonegate.Record{Seq: 3, At: at, Events: events})
 	if err != nil {
 		t.Fatal(err)
@@ -669,6 +675,9 @@ func FuzzDecode(f *testing.F) {
 	raw, _ := encodeRecord(zonegate.Record{Events: []zonegate.Event{zonegate.PlanSet{Plan: plans[0]}}})
 	f.Add(raw)
 	f.Add(sealGrant(zonegate.Grant{ID: 1, Devices: []zonegate.MAC{{1}}}))
+	hub, _ := encodeRecord(zonegate.Record{Events: hubEvents})
+	f.Add(hub)
+	f.Add(sealEntry(hubEntry))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if r, err := decodeRecord(1, b); err == nil {
 			if _, err := encodeRecord(r); err != nil {
@@ -681,6 +690,8 @@ func FuzzDecode(f *testing.F) {
 		openPlan(b)
 		openSession(b)
 		openSales(b)
+		openEntry(b)
+		openSetting(b)
 	})
 }
 
