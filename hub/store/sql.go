@@ -119,7 +119,7 @@ func number(s scanner) (v int64, err error) { err = s.Scan(&v); return v, err }
 func seq(s scanner) (uint64, error) { v, err := number(s); return uint64(v), err }
 
 // Rows of one statement: few texts, so that each is prepared once.
-var chunks = []int{100, 10, 1}
+var chunks = []int{500, 100, 25, 5, 2, 1}
 
 // insert runs "head VALUES (...), (...) tail" with the values of many rows, in
 // few statements, and returns how many rows it changed.

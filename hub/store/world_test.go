@@ -3,6 +3,7 @@ package store_test
 import (
 	"context"
 	"crypto/sha256"
+	"database/sql"
 	"encoding/hex"
 	"log/slog"
 	"path/filepath"
@@ -223,4 +224,18 @@ func (w *world) alarms(b *box) map[string]hub.Alarm {
 		}
 	}
 	return out
+}
+
+// count is how many rows a table has.
+func (w *world) count(table string) (n uint64) {
+	w.Helper()
+	driver, source := "sqlite", w.database
+	if strings.HasPrefix(w.database, "postgres") {
+		driver = "pgx"
+	}
+	db, err := sql.Open(driver, source)
+	w.ok(err)
+	defer db.Close()
+	w.ok(db.QueryRowContext(w.ctx, "SELECT COUNT(*) FROM "+table).Scan(&n))
+	return n
 }
