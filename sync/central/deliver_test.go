@@ -104,7 +104,9 @@ func TestDeliveryThroughFaults(t *testing.T) {
 	calls := 0
 	faults := []func(w http.ResponseWriter, r *http.Request){
 		func(w http.ResponseWriter, r *http.Request) { problem(w, 500, api.Problem{}) },
-		func(w http.ResponseWriter, r *http.Request) { http.Error(w, "<html>Bad gateway</html>", 502) },
+		func(w http.ResponseWriter, r *http.Request) {
+			http.Error(w, "<html>Bad gateway</html>", http.StatusBadGateway)
+		},
 		func(w http.ResponseWriter, r *http.Request) { // taken, and the answer lost
 			h.behave(httptest.NewRecorder(), r)
 			panic(http.ErrAbortHandler)
@@ -131,7 +133,9 @@ func TestDeliveryThroughFaults(t *testing.T) {
 			w.Header().Set("Retry-After", "0")
 			problem(w, 429, api.Problem{Code: api.CodeLimit})
 		},
-		func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "https://elsewhere.test/", 302) },
+		func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "https://elsewhere.test/", http.StatusFound)
+		},
 		func(w http.ResponseWriter, r *http.Request) { io.Copy(w, endless{}) },
 	}
 	var mu sync.Mutex

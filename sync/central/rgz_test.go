@@ -222,7 +222,9 @@ func TestRGZFaults(t *testing.T) {
 		},
 		"half a JSON": func() { s.set(good[:len(good)-20]) },
 		"500":         func() { s.breaks(func(w http.ResponseWriter) { http.Error(w, "oops", 500) }) },
-		"401":         func() { s.breaks(func(w http.ResponseWriter) { http.Error(w, `{"detail":"Not authenticated"}`, 401) }) },
+		"401": func() {
+			s.breaks(func(w http.ResponseWriter) { http.Error(w, `{"detail":"Not authenticated"}`, http.StatusUnauthorized) })
+		},
 		"a redirect": func() {
 			s.breaks(func(w http.ResponseWriter) { w.Header().Set("Location", "/login"); w.WriteHeader(302) })
 		},
