@@ -56,6 +56,7 @@ type Handler struct {
 	Grants GrantDesk
 	Vault  Vault
 	NASes  NASDesk
+	Hub    HubDesk
 	// Unconfirmed says for which sessions a NAS has not yet shown that it does
 	// what it was told; nil when nothing was.
 	Unconfirmed func() map[zonegate.SessionID]bool
@@ -85,6 +86,7 @@ func (h *Handler) HTTP() http.Handler {
 	get(h, mux, "/v1/sessions", h.sessions)
 	get(h, mux, "/v1/facts", h.facts)
 	get(h, mux, "/v1/nas", h.nases)
+	get(h, mux, "/v1/hub", h.hub)
 	get(h, mux, "/v1/journal/verify", func(context.Context) (JournalReport, error) { return h.Vault.Verify() })
 	mux.HandleFunc("GET /v1/backup", h.backup)
 	post(h, mux, "/v1/vouchers/create", h.createVouchers)
@@ -97,6 +99,8 @@ func (h *Handler) HTTP() http.Handler {
 	post(h, mux, "/v1/nas/add", h.addNAS)
 	post(h, mux, "/v1/nas/remove", h.removeNAS)
 	post(h, mux, "/v1/nas/test", h.testNAS)
+	post(h, mux, "/v1/hub/join", h.joinHub)
+	post(h, mux, "/v1/hub/leave", h.leaveHub)
 	return mux
 }
 
@@ -200,6 +204,7 @@ func (h *Handler) status(ctx context.Context) (Status, error) {
 	if h.MikroTik != nil {
 		s.MikroTik = h.MikroTik(ctx)
 	}
+	s.Hub = h.hubStatus()
 	s.OK = s.Running && s.Journal == "" && s.DataPath == ""
 	return s, nil
 }

@@ -29,9 +29,12 @@ type Status struct {
 	NASes   int               `json:"nases"`
 	Packets map[string]uint64 `json:"packets"`
 	// MikroTik is missing where none is configured.
-	MikroTik  *MikroTik `json:"mikrotik,omitempty"`
-	PID       int       `json:"pid"`
-	UpSeconds int64     `json:"up_seconds"`
+	MikroTik *MikroTik `json:"mikrotik,omitempty"`
+	// Hub is missing where there is no central server. What is wrong with it
+	// keeps nobody from buying, so OK does not speak of it.
+	Hub       *Hub  `json:"hub,omitempty"`
+	PID       int   `json:"pid"`
+	UpSeconds int64 `json:"up_seconds"`
 }
 
 // A MikroTik is a router that is driven or examined over its API.
