@@ -80,7 +80,7 @@ func (t *tx) Fleet(q hub.FleetQuery, quiet time.Time) ([]hub.Member, error) {
 	for i, m := range members {
 		ids[i], at[m.ID] = m.ID, i
 	}
-	return members, in(ids, func(list string, args []any) error {
+	return members, in(t, ids, func(list string, args []any) error {
 		alarms, err := many(t, alarm, "SELECT gateway, kind, detail, first, last, count FROM alarms WHERE cleared = 0 AND gateway IN "+list+" ORDER BY kind", args...)
 		for _, a := range alarms {
 			m := &members[at[a.Gateway]]

@@ -91,7 +91,7 @@ func (e *postgresEngine) inTx(ctx context.Context, o *sql.TxOptions, f func(*tx)
 	}
 	defer t.Rollback() // nothing after a commit
 	p := postgresTx{ctx, t}
-	err = f(&tx{q: p, exists: postgresExists,
+	err = f(&tx{q: p, exists: postgresExists, chunks: wide,
 		// PostgreSQL alone has many writers, and so locks by name: the two
 		// statements that SQLite does not know.
 		lock: func(name string) error {

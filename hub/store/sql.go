@@ -23,6 +23,7 @@ type tx struct {
 	notify func(seq uint64) error
 	// exists recognises the error of a unique key.
 	exists func(error) bool
+	chunks []int // wide or narrow
 	pushed uint64
 }
 
@@ -118,14 +119,19 @@ func number(s scanner) (v int64, err error) { err = s.Scan(&v); return v, err }
 
 func seq(s scanner) (uint64, error) { v, err := number(s); return uint64(v), err }
 
-// Rows of one statement: few texts, so that each is prepared once.
-var chunks = []int{500, 100, 25, 5, 2, 1}
+// How many rows one statement has: few texts, so that each is prepared once.
+// PostgreSQL costs a round trip for each. SQLite costs none, and searches the
+// name of every parameter in a list of all.
+var (
+	wide   = []int{500, 100, 25, 5, 2, 1}
+	narrow = []int{1}
+)
 
 // insert runs "head VALUES (...), (...) tail" with the values of many rows, in
 // few statements, and returns how many rows it changed.
 func (t *tx) insert(head, tail string, width int, values []any) (int64, error) {
 	var sum int64
-	for _, size := range chunks {
+	for _, size := range t.chunks {
 		for len(values) >= size*width {
 			n, err := t.exec(valuesText(head, tail, width, size), values[:size*width]...)
 			if err != nil {
@@ -140,8 +146,8 @@ func (t *tx) insert(head, tail string, width int, values []any) (int64, error) {
 
 // in runs a statement that ends in "IN " with a list, in parts. args come
 // before the list.
-func in[T any](values []T, each func(list string, args []any) error, args ...any) error {
-	for _, size := range chunks {
+func in[T any](t *tx, values []T, each func(list string, args []any) error, args ...any) error {
+	for _, size := range t.chunks {
 		for len(values) >= size {
 			all := append([]any{}, args...)
 			for _, v := range values[:size] {

@@ -115,7 +115,7 @@ func (e *sqliteEngine) read(ctx context.Context, f func(*tx) error) error {
 	if err := l.run("BEGIN"); err != nil {
 		return err
 	}
-	err := f(&tx{q: l, exists: sqliteExists})
+	err := f(&tx{q: l, exists: sqliteExists, chunks: narrow})
 	return errors.Join(err, l.run("ROLLBACK"))
 }
 
@@ -208,7 +208,7 @@ func (w *writer) one(x *errand) error {
 	if err := w.lane.run("SAVEPOINT errand"); err != nil {
 		return err
 	}
-	if x.err = call(x.f, &tx{q: w.lane, exists: sqliteExists}); x.err != nil {
+	if x.err = call(x.f, &tx{q: w.lane, exists: sqliteExists, chunks: narrow}); x.err != nil {
 		if err := w.lane.run("ROLLBACK TO errand"); err != nil {
 			return err
 		}

@@ -75,7 +75,7 @@ func (t *tx) ClaimVoucher(key, grant string, when time.Time) (bool, error) {
 }
 
 func (t *tx) UseVouchers(site string, keys []string, when time.Time) error {
-	return in(keys, func(list string, args []any) error {
+	return in(t, keys, func(list string, args []any) error {
 		return t.do(`UPDATE vouchers SET used = $1 WHERE used = 0
 			AND batch IN (SELECT id FROM batches WHERE site = $2) AND voucher IN `+list, args...)
 	}, ms(when), site)
@@ -109,7 +109,7 @@ func (t *tx) RevokeGrant(id string) error {
 }
 
 func (t *tx) SellGrants(site string, ids []string, when time.Time) error {
-	return in(ids, func(list string, args []any) error {
+	return in(t, ids, func(list string, args []any) error {
 		return t.do("UPDATE grants SET sold = $1 WHERE sold = 0 AND site = $2 AND id IN "+list, args...)
 	}, ms(when), site)
 }
