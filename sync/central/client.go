@@ -165,6 +165,19 @@ func isTransient(err error) bool {
 	return !ok || r.Status >= 500 || r.Status == http.StatusTooManyRequests || r.Status == http.StatusRequestTimeout
 }
 
+// NotSent says that a call failed before the server can have seen it: the name
+// was not found, nobody listened, the certificate was wrong, or it was not
+// tried. After any other error the server may have done what it was asked.
+func NotSent(err error) bool {
+	var (
+		op   *net.OpError
+		name *net.DNSError
+		open *openError
+	)
+	return errors.As(err, &open) || errors.As(err, &name) || errors.As(err, &op) && (op.Op == "dial" || op.Op == "proxyconnect") ||
+		errors.Is(err, errHandshake)
+}
+
 // errBody is a success whose body is cut off, too long or no JSON.
 var errBody = errors.New("the server's answer cannot be read")
 

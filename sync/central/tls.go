@@ -66,9 +66,14 @@ func (v *verifier) connection(cs tls.ConnectionState) error {
 	for _, c := range cs.PeerCertificates[1:] {
 		o.Intermediates.AddCert(c)
 	}
-	_, err := cs.PeerCertificates[0].Verify(o)
-	return err
+	if _, err := cs.PeerCertificates[0].Verify(o); err != nil {
+		return fmt.Errorf("%w: %w", errHandshake, err)
+	}
+	return nil
 }
+
+// errHandshake is a server that was not talked to.
+var errHandshake = errors.New("the server's certificate was not accepted")
 
 // at is the time at which a chain is checked.
 func (v *verifier) at(chain []*x509.Certificate) time.Time {
