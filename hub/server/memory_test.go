@@ -37,7 +37,14 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	if stopDatabase != nil {
+		if err := stopDatabase(); err != nil {
+			fmt.Fprintln(os.Stderr, "stopping PostgreSQL:", err)
+			code = max(code, 1)
+		}
+	}
+	os.Exit(code)
 }
 
 func child() error {
