@@ -30,40 +30,40 @@ func TestBillingAPI(t *testing.T) {
 
 		// The catalogue is public, and says only what it can say exactly.
 		var f api.Forfaits
-		w.call(call_{path: api.PathForfaits, status: 200, into: &f})
+		w.call(ask{path: api.PathForfaits, status: 200, into: &f})
 		want := api.Forfait{ID: w.forfait.Plan.ID, Name: "Jour", PriceFCFA: 500, DurationHours: 24, DataLimitMB: 500, CIRKbps: 512, MIRKbps: 2048}
 		if f.Total != 2 || f.Page != 1 || f.Pages != 1 || len(f.Items) != 2 || f.Items[0] != want {
 			w.Errorf("forfaits: %+v", f)
 		}
-		w.call(call_{path: api.PathForfaits + "?page=2&per_page=1", status: 200, into: &f})
+		w.call(ask{path: api.PathForfaits + "?page=2&per_page=1", status: 200, into: &f})
 		if f.Total != 2 || f.Page != 2 || f.Pages != 2 || len(f.Items) != 1 || f.Items[0].Name != "Mois" {
 			w.Errorf("second page: %+v", f)
 		}
-		w.call(call_{path: api.PathForfaits + "?page=7", status: 200, into: &f})
+		w.call(ask{path: api.PathForfaits + "?page=7", status: 200, into: &f})
 		if len(f.Items) != 0 || f.Total != 2 {
 			w.Errorf("a page after the last: %+v", f)
 		}
-		w.call(call_{path: api.PathForfaits + "?page=0", status: 400, code: api.CodeBadRequest})
-		w.call(call_{path: api.PathForfaits + "?per_page=many", status: 400, code: api.CodeBadRequest})
+		w.call(ask{path: api.PathForfaits + "?page=0", status: 400, code: api.CodeBadRequest})
+		w.call(ask{path: api.PathForfaits + "?per_page=many", status: 400, code: api.CodeBadRequest})
 
 		// Vouchers.
 		gen := api.Generate{N: 5, ForfaitID: w.forfait.Plan.ID, ResellerID: w.resellerID}
 		var v api.Vouchers
-		w.call(call_{path: api.PathGenerate, token: w.admin, body: gen, status: 201, into: &v})
+		w.call(ask{path: api.PathGenerate, token: w.admin, body: gen, status: 201, into: &v})
 		if v.Total != 5 || len(v.Items) != 5 || v.Items[0].Status != "active" || v.Items[0].ForfaitID != gen.ForfaitID || v.Batch == "" {
 			w.Errorf("generate: %+v", v)
 		}
 		codes := v.Items
 		gen.ResellerID, gen.SiteID, gen.Batch, gen.Expires = "", w.site.ID, "avril", "2027-01-01T00:00:00Z"
-		w.call(call_{path: api.PathGenerate, token: w.reseller, body: gen, status: 201, into: &v})
+		w.call(ask{path: api.PathGenerate, token: w.reseller, body: gen, status: 201, into: &v})
 		if v.Batch != "avril" {
 			w.Errorf("batch %q", v.Batch)
 		}
-		w.call(call_{path: api.PathGenerate, token: w.reseller, body: gen, status: 409, code: api.CodeExists})
+		w.call(ask{path: api.PathGenerate, token: w.reseller, body: gen, status: 409, code: api.CodeExists})
 		// As the document's samples have it: no type, or what curl makes of it.
 		raw := fmt.Sprintf(`{"n":1,"forfait_id":%q,"reseller_id":%q}`, w.forfait.Plan.ID, w.resellerID)
-		w.call(call_{path: api.PathGenerate, token: w.admin, header: http.Header{}, body: raw, status: 201})
-		w.call(call_{path: api.PathGenerate, token: w.admin, header: http.Header{"Content-Type": {"application/x-www-form-urlencoded"}}, body: raw, status: 201})
+		w.call(ask{path: api.PathGenerate, token: w.admin, header: http.Header{}, body: raw, status: 201})
+		w.call(ask{path: api.PathGenerate, token: w.admin, header: http.Header{"Content-Type": {"application/x-www-form-urlencoded"}}, body: raw, status: 201})
 		for name, bad := range map[string]struct {
 			token  string
 			change func(*api.Generate)
@@ -85,41 +85,41 @@ func TestBillingAPI(t *testing.T) {
 			w.Run(name, func(t *testing.T) {
 				in := *w
 				in.T = t
-				in.call(call_{path: api.PathGenerate, token: bad.token, body: g, status: bad.status, code: bad.code})
+				in.call(ask{path: api.PathGenerate, token: bad.token, body: g, status: bad.status, code: bad.code})
 			})
 		}
 
 		// A month.
 		entries := []api.Entry{w.box.sale(w.forfait), w.box.sale(w.forfait)}
-		w.call(call_{path: api.PathReports, token: w.box.Token, body: api.Reports{Instance: w.box.instance, Entries: entries}, status: 200})
+		w.call(ask{path: api.PathReports, token: w.box.Token, body: api.Reports{Instance: w.box.instance, Entries: entries}, status: 200})
 		month := w.now().In(time.FixedZone("", 3600)).Format("2006-01")
 		path := api.PathSummary + "?month=" + month + "&reseller_id=" + w.resellerID
 		for _, token := range []string{w.admin, w.reseller} {
 			var s api.Summary
-			w.call(call_{path: path, token: token, status: 200, into: &s})
+			w.call(ask{path: path, token: token, status: 200, into: &s})
 			// Of each 500: fee 7, the rest 493 halved, the odd franc RGZ's.
 			want := api.Summary{Month: month, TotalFCFA: 1000, Split: api.Split{ResellerFCFA: 492, RGZFCFA: 494, KKiaPayFeeFCFA: 14}, SessionsCount: 2}
 			if s != want || s.Unallocated() != 0 {
 				w.Errorf("summary %+v, want %+v", s, want)
 			}
 		}
-		w.call(call_{path: path + "&currency=XAF", token: w.admin, status: 200})
-		w.call(call_{path: path + "&currency=CDF", token: w.admin, status: 422, code: api.CodeBadRequest})
-		w.call(call_{path: api.PathSummary + "?month=2026-13&reseller_id=" + w.resellerID, token: w.admin, status: 422, code: api.CodeBadRequest})
-		w.call(call_{path: api.PathSummary + "?reseller_id=" + w.resellerID, token: w.admin, status: 422, code: api.CodeBadRequest})
-		w.call(call_{path: api.PathSummary + "?month=" + month + "&reseller_id=another", token: w.reseller, status: 403, code: api.CodeForbidden})
+		w.call(ask{path: path + "&currency=XAF", token: w.admin, status: 200})
+		w.call(ask{path: path + "&currency=CDF", token: w.admin, status: 422, code: api.CodeBadRequest})
+		w.call(ask{path: api.PathSummary + "?month=2026-13&reseller_id=" + w.resellerID, token: w.admin, status: 422, code: api.CodeBadRequest})
+		w.call(ask{path: api.PathSummary + "?reseller_id=" + w.resellerID, token: w.admin, status: 422, code: api.CodeBadRequest})
+		w.call(ask{path: api.PathSummary + "?month=" + month + "&reseller_id=another", token: w.reseller, status: 403, code: api.CodeForbidden})
 
 		// Nobody can pay here yet, and nothing is pretended.
-		w.call(call_{path: api.PathInitiate, token: w.reseller, body: api.Initiate{ForfaitID: w.forfait.Plan.ID, Provider: "MTN_MOMO"}, status: 503, code: api.CodeUnavailable})
-		w.call(call_{path: api.PathInitiate, token: w.reseller, body: api.Initiate{}, status: 422, code: api.CodeBadRequest})
-		w.call(call_{path: api.PathPayments + "/x/status", token: w.reseller, status: 503, code: api.CodeUnavailable})
-		w.call(call_{path: api.PathWebhook, body: `{}`, header: http.Header{api.HeaderSecret: {""}}, status: 503, code: api.CodeUnavailable})
+		w.call(ask{path: api.PathInitiate, token: w.reseller, body: api.Initiate{ForfaitID: w.forfait.Plan.ID, Provider: "MTN_MOMO"}, status: 503, code: api.CodeUnavailable})
+		w.call(ask{path: api.PathInitiate, token: w.reseller, body: api.Initiate{}, status: 422, code: api.CodeBadRequest})
+		w.call(ask{path: api.PathPayments + "/x/status", token: w.reseller, status: 503, code: api.CodeUnavailable})
+		w.call(ask{path: api.PathWebhook, body: `{}`, header: http.Header{api.HeaderSecret: {""}}, status: 503, code: api.CodeUnavailable})
 
 		// Tokens.
-		w.call(call_{path: api.PathLogin, body: api.Login{Name: "boss", Password: "wrong horse"}, status: 401, code: api.CodeUnauthorized})
-		w.call(call_{path: api.PathLogin, body: api.Login{Name: "nobody", Password: adminPassword}, status: 401, code: api.CodeUnauthorized})
+		w.call(ask{path: api.PathLogin, body: api.Login{Name: "boss", Password: "wrong horse"}, status: 401, code: api.CodeUnauthorized})
+		w.call(ask{path: api.PathLogin, body: api.Login{Name: "nobody", Password: adminPassword}, status: 401, code: api.CodeUnauthorized})
 		w.shift.Store(int64(13 * time.Hour))
-		w.call(call_{path: path, token: w.admin, status: 401, code: api.CodeUnauthorized})
+		w.call(ask{path: path, token: w.admin, status: 401, code: api.CodeUnauthorized})
 		w.shift.Store(0)
 		users, err := w.hub.Users(w.Context(), operator)
 		w.ok(err)
@@ -128,14 +128,14 @@ func TestBillingAPI(t *testing.T) {
 				w.ok(w.hub.SetPassword(w.Context(), operator, u.ID, "another long one"))
 			}
 		}
-		w.call(call_{path: path, token: w.reseller, status: 401, code: api.CodeUnauthorized})
-		w.call(call_{path: path, token: w.admin, status: 200})
+		w.call(ask{path: path, token: w.reseller, status: 401, code: api.CodeUnauthorized})
+		w.call(ask{path: path, token: w.admin, status: 200})
 		forged := Tokens{Key: make([]byte, 32)}
 		token, _, err := forged.Issue(hub.User{ID: users[0].ID, Role: hub.RoleAdmin})
 		w.ok(err)
-		w.call(call_{path: path, token: token, status: 401, code: api.CodeUnauthorized})
+		w.call(ask{path: path, token: token, status: 401, code: api.CodeUnauthorized})
 		// "alg": "none"
-		w.call(call_{path: path, token: "eyJhbGciOiJub25lIn0." + strings.Split(w.admin, ".")[1] + ".", status: 401, code: api.CodeUnauthorized})
+		w.call(ask{path: path, token: "eyJhbGciOiJub25lIn0." + strings.Split(w.admin, ".")[1] + ".", status: 401, code: api.CodeUnauthorized})
 
 		secrets := []string{w.admin, w.reseller, w.box.Token, w.box.CodeKey, adminPassword}
 		for _, c := range codes {
@@ -184,11 +184,11 @@ func (p *fakeProvider) Webhook(_ context.Context, body []byte) error {
 func TestPaymentsOfAProvider(t *testing.T) {
 	p := &fakeProvider{}
 	w := newWorld(t, t.TempDir()+"/hub.db", func(o *Options) { o.Payments, o.WebhookSecret = p, "the secret of the provider" })
-	w.call(call_{path: api.PathInitiate, token: w.reseller, body: api.Initiate{ForfaitID: "f", Provider: "MTN_MOMO"}, status: 201})
-	w.call(call_{path: api.PathInitiate, token: w.reseller, body: api.Initiate{ForfaitID: "none", Provider: "MTN_MOMO"}, status: 404, code: api.CodeNotFound})
-	w.call(call_{path: api.PathPayments + "/t-1/status", token: w.reseller, status: 200})
-	w.call(call_{path: api.PathPayments + "/t-2/status", token: w.reseller, status: 404, code: api.CodeNotFound})
-	hook := call_{path: api.PathWebhook, body: `{"transactionId":"LVFNrK1nx"}`, header: http.Header{}}
+	w.call(ask{path: api.PathInitiate, token: w.reseller, body: api.Initiate{ForfaitID: "f", Provider: "MTN_MOMO"}, status: 201})
+	w.call(ask{path: api.PathInitiate, token: w.reseller, body: api.Initiate{ForfaitID: "none", Provider: "MTN_MOMO"}, status: 404, code: api.CodeNotFound})
+	w.call(ask{path: api.PathPayments + "/t-1/status", token: w.reseller, status: 200})
+	w.call(ask{path: api.PathPayments + "/t-2/status", token: w.reseller, status: 404, code: api.CodeNotFound})
+	hook := ask{path: api.PathWebhook, body: `{"transactionId":"LVFNrK1nx"}`, header: http.Header{}}
 	for _, secret := range []string{"", "the secret", "the secret of the provider ", "THE SECRET OF THE PROVIDER"} {
 		hook.header.Set(api.HeaderSecret, secret)
 		hook.status, hook.code = 401, api.CodeUnauthorized
@@ -215,8 +215,8 @@ func TestGatewayAPI(t *testing.T) {
 		code, err := w.hub.NewEnrolment(w.Context(), operator, w.site.ID, time.Minute)
 		w.ok(err)
 		e := api.Enrol{Code: code.Code, Zone: "z", Name: "two", Version: "1", Instance: instanceOf("two")}
-		w.call(call_{path: api.PathEnrol, body: api.Enrol{Code: "AAAA-AAAA-AAAA-AAAA", Instance: e.Instance}, status: 401, code: api.CodeUnauthorized})
-		w.call(call_{path: api.PathEnrol, body: api.Enrol{Code: code.Code, Instance: "x"}, status: 422, code: api.CodeBadRequest})
+		w.call(ask{path: api.PathEnrol, body: api.Enrol{Code: "AAAA-AAAA-AAAA-AAAA", Instance: e.Instance}, status: 401, code: api.CodeUnauthorized})
+		w.call(ask{path: api.PathEnrol, body: api.Enrol{Code: code.Code, Instance: "x"}, status: 422, code: api.CodeBadRequest})
 		site2, err := w.hub.CreateSite(w.Context(), operator, w.resellerID, "Zogbo", "XOF")
 		w.ok(err)
 		two := w.enrol(site2, "two")
@@ -225,31 +225,31 @@ func TestGatewayAPI(t *testing.T) {
 		w.ok(err)
 		e.Code = again.Code
 		var first, second api.Enrolled
-		w.call(call_{path: api.PathEnrol, body: e, status: 201, into: &first})
-		w.call(call_{path: api.PathEnrol, body: e, status: 201, into: &second})
+		w.call(ask{path: api.PathEnrol, body: e, status: 201, into: &first})
+		w.call(ask{path: api.PathEnrol, body: e, status: 201, into: &second})
 		if first.GatewayID != second.GatewayID || first.Token == second.Token {
 			w.Error("enrolled twice with one code: want the same gateway with a fresh token")
 		}
-		w.call(call_{path: api.PathHeartbeat, token: first.Token, body: two.beat(), status: 401, code: api.CodeUnauthorized})
-		w.call(call_{path: api.PathHeartbeat, token: two.Token, body: two.beat(), status: 403, code: api.CodeRevoked})
+		w.call(ask{path: api.PathHeartbeat, token: first.Token, body: two.beat(), status: 401, code: api.CodeUnauthorized})
+		w.call(ask{path: api.PathHeartbeat, token: two.Token, body: two.beat(), status: 403, code: api.CodeRevoked})
 		other := e
 		other.Instance = instanceOf("three")
-		w.call(call_{path: api.PathEnrol, body: other, status: 409, code: api.CodeUsed})
+		w.call(ask{path: api.PathEnrol, body: other, status: 409, code: api.CodeUsed})
 		w.shift.Store(int64(2 * time.Minute))
-		w.call(call_{path: api.PathEnrol, body: e, status: 410, code: api.CodeExpired})
+		w.call(ask{path: api.PathEnrol, body: e, status: 410, code: api.CodeExpired})
 		w.shift.Store(0)
 
 		// The catalogue, and its tag.
 		var c api.Catalogue
-		h, _ := w.call(call_{path: api.PathCatalogue, token: b.Token, status: 200, into: &c})
+		h, _ := w.call(ask{path: api.PathCatalogue, token: b.Token, status: 200, into: &c})
 		if len(c.Plans) != 1 || c.Plans[0].ID != w.forfait.Plan.ID || h.Get("ETag") == "" {
 			w.Errorf("catalogue: %+v, tag %q", c, h.Get("ETag"))
 		}
-		if _, body := w.call(call_{path: api.PathCatalogue, token: b.Token, header: http.Header{"If-None-Match": {`"x", W/` + h.Get("ETag")}}, status: 304}); len(body) > 0 {
+		if _, body := w.call(ask{path: api.PathCatalogue, token: b.Token, header: http.Header{"If-None-Match": {`"x", W/` + h.Get("ETag")}}, status: 304}); len(body) > 0 {
 			w.Errorf("304 with %q", body)
 		}
 		w.setForfait(hub.ForfaitChange{Plan: plan("Nuit", 200)})
-		w.call(call_{path: api.PathCatalogue, token: b.Token, header: http.Header{"If-None-Match": {h.Get("ETag")}}, status: 200, into: &c})
+		w.call(ask{path: api.PathCatalogue, token: b.Token, header: http.Header{"If-None-Match": {h.Get("ETag")}}, status: 200, into: &c})
 		if len(c.Plans) != 2 {
 			w.Errorf("catalogue: %+v", c)
 		}
@@ -257,7 +257,7 @@ func TestGatewayAPI(t *testing.T) {
 		// A heartbeat comes back with the time, signed over its nonce.
 		var beat api.Beat
 		sent := b.beat()
-		w.call(call_{path: api.PathHeartbeat, token: b.Token, body: sent, status: 200, into: &beat})
+		w.call(ask{path: api.PathHeartbeat, token: b.Token, body: sent, status: 200, into: &beat})
 		key, err := api.ParseKey(b.HubKey)
 		w.ok(err)
 		signature := decode(w.T, beat.Signature)
@@ -274,44 +274,44 @@ func TestGatewayAPI(t *testing.T) {
 			w.Errorf("beat %+v after head %d", beat, b.Head)
 		}
 		sent.Nonce = "AAAA"
-		w.call(call_{path: api.PathHeartbeat, token: b.Token, body: sent, status: 422, code: api.CodeBadRequest})
+		w.call(ask{path: api.PathHeartbeat, token: b.Token, body: sent, status: 422, code: api.CodeBadRequest})
 
 		// Entries in order, once.
 		reports := func(entries ...api.Entry) api.Reports { return api.Reports{Instance: b.instance, Entries: entries} }
 		one, two_, three := b.sale(w.forfait), b.sale(w.forfait), b.sale(w.forfait)
 		var r api.Reported
-		w.call(call_{path: api.PathReports, token: b.Token, body: reports(one, two_), status: 200, into: &r})
-		w.call(call_{path: api.PathReports, token: b.Token, body: reports(one, two_), status: 200, into: &r})
+		w.call(ask{path: api.PathReports, token: b.Token, body: reports(one, two_), status: 200, into: &r})
+		w.call(ask{path: api.PathReports, token: b.Token, body: reports(one, two_), status: 200, into: &r})
 		if r.Through != 2 {
 			w.Errorf("through %d", r.Through)
 		}
 		four := b.sale(w.forfait)
-		_, gap := w.call(call_{path: api.PathReports, token: b.Token, body: reports(four), status: 409, code: api.CodeGap})
+		_, gap := w.call(ask{path: api.PathReports, token: b.Token, body: reports(four), status: 409, code: api.CodeGap})
 		wantExpected(w, gap, 3)
 		differs := two_
 		differs.Ref = instanceOf("somebody else")
-		_, conflict := w.call(call_{path: api.PathReports, token: b.Token, body: reports(differs, three), status: 409, code: api.CodeConflict})
+		_, conflict := w.call(ask{path: api.PathReports, token: b.Token, body: reports(differs, three), status: 409, code: api.CodeConflict})
 		wantExpected(w, conflict, 3)
-		w.call(call_{path: api.PathReports, token: b.Token, body: reports(three, four), status: 200, into: &r})
+		w.call(ask{path: api.PathReports, token: b.Token, body: reports(three, four), status: 200, into: &r})
 		if r.Through != 4 {
 			w.Errorf("through %d", r.Through)
 		}
-		w.call(call_{path: api.PathReports, token: b.Token, body: api.Reports{Instance: b.instance, Usage: []api.Usage{{Grant: 1, Up: 5, Down: 6}}}, status: 200})
-		w.call(call_{path: api.PathReports, token: b.Token, body: reports(make([]api.Entry, api.MaxEntries+1)...), status: 422, code: api.CodeBadRequest})
-		w.call(call_{path: api.PathReports, token: b.Token, body: api.Reports{Instance: b.instance, Usage: make([]api.Usage, api.MaxUsage+1)}, status: 422, code: api.CodeBadRequest})
-		w.call(call_{path: api.PathReports, token: b.Token, body: reports(api.Entry{N: 5, Kind: "gift"}), status: 422, code: api.CodeBadRequest})
+		w.call(ask{path: api.PathReports, token: b.Token, body: api.Reports{Instance: b.instance, Usage: []api.Usage{{Grant: 1, Up: 5, Down: 6}}}, status: 200})
+		w.call(ask{path: api.PathReports, token: b.Token, body: reports(make([]api.Entry, api.MaxEntries+1)...), status: 422, code: api.CodeBadRequest})
+		w.call(ask{path: api.PathReports, token: b.Token, body: api.Reports{Instance: b.instance, Usage: make([]api.Usage, api.MaxUsage+1)}, status: 422, code: api.CodeBadRequest})
+		w.call(ask{path: api.PathReports, token: b.Token, body: reports(api.Entry{N: 5, Kind: "gift"}), status: 422, code: api.CodeBadRequest})
 
 		// Answers to pushes.
-		w.call(call_{path: api.PathAcks, token: b.Token, body: api.Acks{Instance: b.instance, Acks: []api.Ack{{Seq: beat.Head, Outcome: api.Applied}}}, status: 204})
-		w.call(call_{path: api.PathAcks, token: b.Token, body: api.Acks{Instance: b.instance, Acks: []api.Ack{{Seq: 1, Outcome: "maybe"}}}, status: 422, code: api.CodeBadRequest})
-		w.call(call_{path: api.PathAcks, token: b.Token, body: api.Acks{Instance: b.instance, Acks: make([]api.Ack, api.MaxAcks+1)}, status: 422, code: api.CodeBadRequest})
+		w.call(ask{path: api.PathAcks, token: b.Token, body: api.Acks{Instance: b.instance, Acks: []api.Ack{{Seq: beat.Head, Outcome: api.Applied}}}, status: 204})
+		w.call(ask{path: api.PathAcks, token: b.Token, body: api.Acks{Instance: b.instance, Acks: []api.Ack{{Seq: 1, Outcome: "maybe"}}}, status: 422, code: api.CodeBadRequest})
+		w.call(ask{path: api.PathAcks, token: b.Token, body: api.Acks{Instance: b.instance, Acks: make([]api.Ack, api.MaxAcks+1)}, status: 422, code: api.CodeBadRequest})
 
 		// A roaming code: no site, since the reseller has two.
 		var v api.Vouchers
-		w.call(call_{path: api.PathGenerate, token: w.admin, body: api.Generate{N: 1, ForfaitID: w.forfait.Plan.ID, ResellerID: w.resellerID}, status: 201, into: &v})
+		w.call(ask{path: api.PathGenerate, token: w.admin, body: api.Generate{N: 1, ForfaitID: w.forfait.Plan.ID, ResellerID: w.resellerID}, status: 201, into: &v})
 		claim := api.Claim{Code: v.Items[0].Code, Device: "02:00:00:00:00:01"}
 		var signed api.Signed
-		_, raw := w.call(call_{path: api.PathClaims, token: b.Token, body: claim, status: 200, into: &signed})
+		_, raw := w.call(ask{path: api.PathClaims, token: b.Token, body: claim, status: 200, into: &signed})
 		if err := w.contract.CheckSigned(raw); err != nil {
 			w.Error(err)
 		}
@@ -319,19 +319,19 @@ func TestGatewayAPI(t *testing.T) {
 		if err != nil || p.Kind != api.KindGrant || p.Seq != 0 {
 			w.Errorf("claim: %+v, %v", p, err)
 		}
-		w.call(call_{path: api.PathClaims, token: b.Token, body: claim, status: 200})
-		w.call(call_{path: api.PathClaims, token: second.Token, body: claim, status: 409, code: api.CodeUsed})
-		w.call(call_{path: api.PathClaims, token: b.Token, body: api.Claim{Code: "ABCD-EFGH", Device: "02:00:00:00:00:01"}, status: 404, code: api.CodeNotFound})
+		w.call(ask{path: api.PathClaims, token: b.Token, body: claim, status: 200})
+		w.call(ask{path: api.PathClaims, token: second.Token, body: claim, status: 409, code: api.CodeUsed})
+		w.call(ask{path: api.PathClaims, token: b.Token, body: api.Claim{Code: "ABCD-EFGH", Device: "02:00:00:00:00:01"}, status: 404, code: api.CodeNotFound})
 
 		// No provider.
 		intent := api.Intent{IntentID: instanceOf("i"), Plan: w.forfait.Plan.ID, PlanVersion: 1, Provider: "MTN_MOMO"}
-		w.call(call_{path: api.PathIntents, token: b.Token, body: intent, status: 503, code: api.CodeUnavailable})
-		w.call(call_{path: api.PathIntents + "/" + intent.IntentID, token: b.Token, status: 503, code: api.CodeUnavailable})
+		w.call(ask{path: api.PathIntents, token: b.Token, body: intent, status: 503, code: api.CodeUnavailable})
+		w.call(ask{path: api.PathIntents + "/" + intent.IntentID, token: b.Token, status: 503, code: api.CodeUnavailable})
 
 		// Pushes over the stream are as the contract has them.
 		l := w.running().listen(w.T, b.Token, 0)
 		var pages api.Pushes
-		w.call(call_{path: api.PathEvents, token: b.Token, header: http.Header{"Accept": {"application/json"}}, status: 200, into: &pages})
+		w.call(ask{path: api.PathEvents, token: b.Token, header: http.Header{"Accept": {"application/json"}}, status: 200, into: &pages})
 		for range pages.Items {
 			if _, _, err := l.next(); err != nil {
 				w.Fatal(err)
@@ -347,7 +347,7 @@ func TestGatewayAPI(t *testing.T) {
 				w.Error(err)
 			}
 		}
-		w.call(call_{path: api.PathEvents, token: b.Token, header: http.Header{"Accept": {"application/json"}, "Last-Event-Id": {"-1"}}, status: 400, code: api.CodeBadRequest})
+		w.call(ask{path: api.PathEvents, token: b.Token, header: http.Header{"Accept": {"application/json"}, "Last-Event-Id": {"-1"}}, status: 400, code: api.CodeBadRequest})
 
 		// Taken off: told why on the stream, and refused everywhere else.
 		w.ok(w.hub.RevokeGateway(w.Context(), operator, b.GatewayID, "stolen"))
@@ -356,14 +356,14 @@ func TestGatewayAPI(t *testing.T) {
 			w.Fatalf("%+v, %v", last, err)
 		}
 		l.wantEnd(w.T)
-		for _, c := range []call_{
+		for _, c := range []ask{
 			{path: api.PathCatalogue}, {path: api.PathAcks, body: api.Acks{}}, {path: api.PathReports, body: reports()},
 			{path: api.PathHeartbeat, body: b.beat()}, {path: api.PathClaims, body: claim}, {path: api.PathIntents, body: intent},
 		} {
 			c.token, c.status, c.code = b.Token, 403, api.CodeRevoked
 			w.call(c)
 		}
-		w.call(call_{path: api.PathEvents, token: b.Token, header: http.Header{"Accept": {"application/json"}}, status: 200, into: &pages})
+		w.call(ask{path: api.PathEvents, token: b.Token, header: http.Header{"Accept": {"application/json"}}, status: 200, into: &pages})
 		if len(pages.Items) != 1 {
 			w.Errorf("a revoked gateway gets %d pushes", len(pages.Items))
 		}
@@ -414,18 +414,18 @@ func TestBadCalls(t *testing.T) {
 		t.Run(p.method+p.path, func(t *testing.T) {
 			w := *w
 			w.T = t
-			h, _ := w.call(call_{method: "DELETE", path: p.path, token: p.token, status: 405, code: api.CodeBadRequest})
+			h, _ := w.call(ask{method: "DELETE", path: p.path, token: p.token, status: 405, code: api.CodeBadRequest})
 			if !strings.Contains(h.Get("Allow"), p.method) {
 				t.Errorf("Allow: %q", h.Get("Allow"))
 			}
 			if p.token != "" {
 				for _, token := range []string{"", "x", p.token + "x", strings.Repeat("x", 4000), w.other(p.token)} {
-					h, _ := w.call(call_{method: p.method, path: p.path, token: token, header: jsonType, status: 401, code: api.CodeUnauthorized})
+					h, _ := w.call(ask{method: p.method, path: p.path, token: token, header: jsonType, status: 401, code: api.CodeUnauthorized})
 					if h.Get("WWW-Authenticate") == "" {
 						t.Error("401 without WWW-Authenticate")
 					}
 				}
-				w.call(call_{method: p.method, path: p.path, header: http.Header{"Authorization": {"Basic " + p.token}}, status: 401, code: api.CodeUnauthorized})
+				w.call(ask{method: p.method, path: p.path, header: http.Header{"Authorization": {"Basic " + p.token}}, status: 401, code: api.CodeUnauthorized})
 			}
 			if p.method == "GET" {
 				return
@@ -435,16 +435,16 @@ func TestBadCalls(t *testing.T) {
 				"wrong types": `{"n":"five","code":5,"name":5,"acks":"none","entries":{},"nonce":[],"forfait_id":5,"instance":{}}`, "zero": "\x00",
 				"deep": strings.Repeat(`{"a":`, 20_000),
 			} {
-				if _, b := w.call(call_{method: "POST", path: p.path, token: p.token, header: jsonType, body: body, status: 400, code: api.CodeBadRequest}); len(b) > 2000 {
+				if _, b := w.call(ask{method: "POST", path: p.path, token: p.token, header: jsonType, body: body, status: 400, code: api.CodeBadRequest}); len(b) > 2000 {
 					t.Errorf("%s: a refusal of %d octets", name, len(b))
 				}
 			}
-			w.call(call_{method: "POST", path: p.path, token: p.token, header: http.Header{"Content-Type": {"text/plain"}}, body: "{}", status: 415, code: api.CodeBadRequest})
-			w.call(call_{method: "POST", path: p.path, token: p.token, header: http.Header{"Content-Type": {"application/json;"}}, body: "[]", status: 400})
+			w.call(ask{method: "POST", path: p.path, token: p.token, header: http.Header{"Content-Type": {"text/plain"}}, body: "{}", status: 415, code: api.CodeBadRequest})
+			w.call(ask{method: "POST", path: p.path, token: p.token, header: http.Header{"Content-Type": {"application/json;"}}, body: "[]", status: 400})
 			if !p.curl {
-				w.call(call_{method: "POST", path: p.path, token: p.token, header: http.Header{"Content-Type": {"application/x-www-form-urlencoded"}}, body: "{}", status: 415})
+				w.call(ask{method: "POST", path: p.path, token: p.token, header: http.Header{"Content-Type": {"application/x-www-form-urlencoded"}}, body: "{}", status: 415})
 			}
-			w.call(call_{method: "POST", path: p.path, token: p.token, header: jsonType, body: `{"a":"` + strings.Repeat("x", api.MaxBody) + `"}`, status: 413, code: api.CodeBadRequest})
+			w.call(ask{method: "POST", path: p.path, token: p.token, header: jsonType, body: `{"a":"` + strings.Repeat("x", api.MaxBody) + `"}`, status: 413, code: api.CodeBadRequest})
 			// Without a length.
 			status := w.chunked(p.path, p.token, strings.Repeat("x", api.MaxBody+1))
 			if status != 413 {
@@ -452,10 +452,10 @@ func TestBadCalls(t *testing.T) {
 			}
 		})
 	}
-	w.call(call_{path: "/nothing", status: 404, code: api.CodeNotFound})
-	w.call(call_{path: "!/", status: 404, code: api.CodeNotFound})
-	w.call(call_{path: "!/healthz", status: 200})
-	w.call(call_{path: "!/readyz", status: 200})
+	w.call(ask{path: "/nothing", status: 404, code: api.CodeNotFound})
+	w.call(ask{path: "!/", status: 404, code: api.CodeNotFound})
+	w.call(ask{path: "!/healthz", status: 200})
+	w.call(ask{path: "!/readyz", status: 200})
 }
 
 // other is a token of the other kind: a gateway's for a user's.
@@ -484,11 +484,11 @@ func TestTooManyCalls(t *testing.T) {
 	})
 	// Three users and one gateway came in before.
 	for range 2 {
-		w.call(call_{path: api.PathLogin, body: api.Login{Name: "boss", Password: "guess"}, status: 401})
-		w.call(call_{path: api.PathEnrol, body: api.Enrol{Code: "AAAA-AAAA-AAAA-AAAA", Instance: instanceOf("x")}, status: 401})
-		w.call(call_{path: api.PathClaims, token: w.box.Token, body: api.Claim{Code: "ABCD-EFGH", Device: "02:00:00:00:00:01"}, status: 404})
+		w.call(ask{path: api.PathLogin, body: api.Login{Name: "boss", Password: "guess"}, status: 401})
+		w.call(ask{path: api.PathEnrol, body: api.Enrol{Code: "AAAA-AAAA-AAAA-AAAA", Instance: instanceOf("x")}, status: 401})
+		w.call(ask{path: api.PathClaims, token: w.box.Token, body: api.Claim{Code: "ABCD-EFGH", Device: "02:00:00:00:00:01"}, status: 404})
 	}
-	for _, c := range []call_{
+	for _, c := range []ask{
 		{path: api.PathLogin, body: api.Login{Name: "boss", Password: adminPassword}},
 		{path: api.PathEnrol, body: api.Enrol{Code: "AAAA-AAAA-AAAA-AAAA", Instance: instanceOf("x")}},
 		{path: api.PathClaims, token: w.box.Token, body: api.Claim{Code: "ABCD-EFGH", Device: "02:00:00:00:00:01"}},
@@ -499,7 +499,7 @@ func TestTooManyCalls(t *testing.T) {
 		}
 	}
 	// Other calls go on.
-	w.call(call_{path: api.PathHeartbeat, token: w.box.Token, body: w.box.beat(), status: 200})
+	w.call(ask{path: api.PathHeartbeat, token: w.box.Token, body: w.box.beat(), status: 200})
 }
 
 func TestLimiter(t *testing.T) {

@@ -49,7 +49,7 @@ func TestProcessesShareOneDatabase(t *testing.T) {
 			if i%2 == 1 {
 				to = w
 			}
-			to.call(call_{path: api.PathAcks, token: boxes[i].Token, status: 204,
+			to.call(ask{path: api.PathAcks, token: boxes[i].Token, status: 204,
 				body: api.Acks{Instance: boxes[i].instance, Acks: []api.Ack{{Seq: p.Seq, Outcome: api.Applied}}}})
 		}
 		_, applied, err := w.hub.AcksOf(t.Context(), operator, p.Seq, 10)
@@ -121,9 +121,9 @@ func TestDatabaseKilled(t *testing.T) {
 	w.ok(db.Kill())
 	waitFor(t, "a refusal", func() bool { return refused.Load() > 0 })
 	// What needs no database goes on; the rest says that it does not.
-	w.call(call_{path: "!/healthz", status: 200})
-	w.call(call_{path: "!/readyz", status: 503, code: api.CodeUnavailable})
-	w.call(call_{path: api.PathForfaits, status: 503, code: api.CodeUnavailable})
+	w.call(ask{path: "!/healthz", status: 200})
+	w.call(ask{path: "!/readyz", status: 503, code: api.CodeUnavailable})
+	w.call(ask{path: api.PathForfaits, status: 503, code: api.CodeUnavailable})
 	at := acknowledged.Load()
 	w.ok(db.Resume())
 	waitFor(t, "sales to go on", func() bool { return acknowledged.Load() >= at+20 })

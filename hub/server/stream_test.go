@@ -93,7 +93,7 @@ func (f *fakeFeed) message(t hub.Target) uint64 {
 	return f.add(t, api.KindMessage, `{"fr":"a","en":"b"}`)
 }
 
-func (f *fakeFeed) break_(err error) {
+func (f *fakeFeed) fail(err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.down = err
@@ -724,7 +724,7 @@ func TestDatabaseAwayKeepsStreams(t *testing.T) {
 	l := r.listen(t, "gw-1", 0)
 	feed.message(hub.Everybody)
 	l.want(t, 1)
-	feed.break_(errors.New("the database is away"))
+	feed.fail(errors.New("the database is away"))
 	feed.message(hub.Everybody)
 	q, _ := http.NewRequest("GET", r.url+"/readyz", nil)
 	a, err := r.client.Do(q)
@@ -735,7 +735,7 @@ func TestDatabaseAwayKeepsStreams(t *testing.T) {
 	if a.StatusCode != http.StatusServiceUnavailable {
 		t.Errorf("readyz without a database: %d", a.StatusCode)
 	}
-	feed.break_(nil)
+	feed.fail(nil)
 	l.want(t, 2)
 }
 

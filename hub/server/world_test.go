@@ -226,7 +226,7 @@ func (w *world) enrol(site hub.Site, name string) *box {
 	code, err := w.hub.NewEnrolment(w.Context(), operator, site.ID, time.Hour)
 	w.ok(err)
 	b := &box{instance: instanceOf(name)}
-	w.call(call_{path: api.PathEnrol, body: api.Enrol{Code: code.Code, Zone: site.Name, Name: name, Version: "1", Instance: b.instance},
+	w.call(ask{path: api.PathEnrol, body: api.Enrol{Code: code.Code, Zone: site.Name, Name: name, Version: "1", Instance: b.instance},
 		status: http.StatusCreated, into: &b.Enrolled})
 	b.n = b.NextEntry - 1
 	return b
@@ -235,12 +235,12 @@ func (w *world) enrol(site hub.Site, name string) *box {
 func (w *world) login(name string) string {
 	w.Helper()
 	var token api.Token
-	w.call(call_{path: api.PathLogin, body: api.Login{Name: name, Password: adminPassword}, status: http.StatusOK, into: &token})
+	w.call(ask{path: api.PathLogin, body: api.Login{Name: name, Password: adminPassword}, status: http.StatusOK, into: &token})
 	return token.Token
 }
 
-// A call_ is one call and what it is to be answered with.
-type call_ struct {
+// An ask is one call and what it is to be answered with.
+type ask struct {
 	method, path string // POST if there is a body, GET if not
 	token        string
 	header       http.Header
@@ -252,7 +252,7 @@ type call_ struct {
 
 // call does a call, holds the exchange against the contract, and returns the
 // answer's header and body.
-func (w *world) call(c call_) (http.Header, []byte) {
+func (w *world) call(c ask) (http.Header, []byte) {
 	w.Helper()
 	var body []byte
 	switch b := c.body.(type) {
