@@ -58,7 +58,7 @@ const maxHeader = 16 << 10
 type client struct {
 	base    string
 	token   string
-	http    *http.Client
+	http    *http.Transport
 	verify  *verifier
 	breaker *breaker
 }
@@ -98,7 +98,7 @@ func newClient(e Endpoint, token string, c Clock, seen time.Time, p pace) (*clie
 	}
 	return &client{
 		base: strings.TrimSuffix(base.String(), "/"), token: token, verify: v,
-		http:    &http.Client{Transport: t, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
+		http:    t,
 		breaker: &breaker{first: p.breakerFirst, most: p.breakerMost},
 	}, nil
 }
@@ -266,13 +266,10 @@ func (c *client) roundTrip(ctx context.Context, method, path string, header http
 	// Present but empty it is not sent; it tells net/http that a request whose
 	// kept connection turns out to be closed may go over a new one.
 	r.Header["Idempotency-Key"] = nil
-	a, err := c.http.Do(r)
+	// The transport itself: no redirects, no cookies, and 20 KB less in the
+	// program than with an http.Client.
+	a, err := c.http.RoundTrip(r)
 	if err != nil {
-		// Without the method and the URL that net/http puts before it.
-		var u *url.Error
-		if errors.As(err, &u) {
-			err = u.Err
-		}
 		return nil, c.verify.explain(err)
 	}
 	if a.StatusCode >= 200 && a.StatusCode < 300 {

@@ -41,11 +41,11 @@ var quick = pace{
 	header:       20 * time.Second,
 	breakerFirst: 20 * time.Millisecond, breakerMost: 80 * time.Millisecond,
 	retryFirst: 8 * time.Millisecond, retryMost: 40 * time.Millisecond,
-	beat: 30 * time.Millisecond, trialBeat: 20 * time.Millisecond, denied: 60 * time.Millisecond,
+	beat: 30 * time.Millisecond, trialBeat: 300 * time.Millisecond, denied: 60 * time.Millisecond,
 	firstSign: 20 * time.Second, silence: 20 * time.Second, settled: time.Hour,
 	poll: 20 * time.Millisecond, streamAgain: time.Hour,
 	look: 5 * time.Millisecond, usage: time.Hour, keep: time.Hour, conflict: time.Hour,
-	trial: 400 * time.Millisecond, check: 10 * time.Millisecond,
+	trial: 1500 * time.Millisecond, check: 10 * time.Millisecond,
 	slow: 20 * time.Second,
 }
 
