@@ -64,13 +64,17 @@ func (e *env) without(ctx context.Context, cfg *config.Config, do func(*control.
 	path := &restingPath{left: state.Whole().Sessions}
 	gate := zonegate.NewGate(state, s, s, path, c, gateOptions(cfg, log))
 	book, broken := nas.Open(cfg.DataDir)
+	hub, err := newHubService(cfg, gate, c, noSettings{}, log)
+	if err != nil {
+		return err
+	}
 	h := &control.Handler{
 		Catalogue: gate, Vouchers: gate, Vault: vault{s}, Logger: log,
-		NASes: &nasDesk{config: cfg, book: book, broken: broken, gate: gate},
-		Base:  control.Status{Version: version, Zone: cfg.Zone.ID},
+		NASes: &nasDesk{config: cfg, book: book, broken: broken, gate: gate}, Hub: hub,
+		Base: control.Status{Version: version, Zone: cfg.Zone.ID},
 	}
 	work := task{"the command", func(ctx context.Context) error {
-		if err := gate.SetPlans(ctx, plans(cfg.Plans), false); err != nil {
+		if err := hub.sell(ctx, cfg.Plans); err != nil {
 			return fmt.Errorf("taking over the plans: %w", err)
 		}
 		if err := do(control.Local(h)); err != nil {

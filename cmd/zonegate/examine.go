@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"flag"
+	"os"
+	"path/filepath"
 
 	"golang.org/x/sync/errgroup"
 
@@ -12,6 +14,7 @@ import (
 	"zonegate/internal/disk"
 	"zonegate/internal/doctor"
 	"zonegate/internal/journal"
+	"zonegate/sync/central"
 )
 
 func defineDoctor(*flag.FlagSet) action {
@@ -32,12 +35,14 @@ func defineDoctor(*flag.FlagSet) action {
 				PortalPort: cfg.Portal.Port, DNSPort: cfg.DNS.Port,
 				MikroTik: cfg.MikroTik.Address, Drives: cfg.MikroTik.Drives,
 			}
+			_, err = os.Lstat(filepath.Join(cfg.DataDir, central.FileName))
+			g.Settings.Hub = cfg.Hub.Mode != "" || err == nil
 			if addrs := nasAddresses(cfg); cfg.MikroTik.Drives && len(addrs) > 0 {
 				// The unspecified one is this machine too.
 				g.Settings.Portal = addrs[0]
 			}
 			g.Storage, g.Daemon, g.Kernel = storage{cfg.DataDir}, daemonView{cfg.ControlSocket}, dataPath{cfg}
-			g.NASes, g.Router = nasView{cfg.ControlSocket}, routerView{cfg}
+			g.NASes, g.Router, g.Hub = nasView{cfg.ControlSocket}, routerView{cfg}, hubView{cfg.ControlSocket}
 		}
 		r := doctor.Examine(ctx, g.Checks())
 		if e.json {
@@ -133,6 +138,38 @@ func (v nasView) NASes(ctx context.Context) ([]doctor.Part, error) {
 		}
 	}
 	return parts, nil
+}
+
+// hubView is the running daemon's central server as the doctor asks for it.
+type hubView struct{ socket string }
+
+func (v hubView) Hub(ctx context.Context) (string, []doctor.Part, error) {
+	c, err := control.Dial(ctx, v.socket)
+	if err != nil {
+		return "", nil, err
+	}
+	h, err := c.Hub(ctx)
+	var none *control.Error
+	if errors.As(err, &none) && none.Code == control.CodeNotFound {
+		return "there is none", nil, nil
+	}
+	if err != nil {
+		return "", nil, err
+	}
+	findings := h.Findings
+	if h.Problem != "" {
+		findings = append(findings, control.Finding{
+			Severity: "warning", Subject: "connection", Detail: h.Problem,
+			Fix: "check the uplink and hub.url; it is tried again, and sales go on",
+		})
+	}
+	var parts []doctor.Part
+	for _, f := range findings {
+		p := doctor.Part{Subject: f.Subject}
+		p.Status, p.Detail, p.Fix = statuses[f.Severity], f.Detail, f.Fix
+		parts = append(parts, p)
+	}
+	return hubLine(h), parts, nil
 }
 
 var statuses = map[string]doctor.Status{"info": doctor.OK, "warning": doctor.Warning, "error": doctor.Failed}

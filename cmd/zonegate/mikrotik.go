@@ -55,8 +55,9 @@ func (p *program) site(ctx context.Context, c zonegate.Clock) (string, error) {
 	state := p.store.State()
 	if state.Whole().Meta.Key == (zonegate.ZoneKey{}) {
 		gate := zonegate.NewGate(state, p.store, p.store, noPath{}, c, gateOptions(p.config, p.log))
-		err := runTasks(ctx, task{"the gate", gate.Run}, task{"the plans", func(ctx context.Context) error {
-			if err := gate.SetPlans(ctx, plans(p.config.Plans), false); err != nil {
+		// Whatever the gate does first, it founds the zone before that.
+		err := runTasks(ctx, task{"the gate", gate.Run}, task{"the first word", func(ctx context.Context) error {
+			if err := gate.Expire(ctx); err != nil {
 				return err
 			}
 			return errStopped

@@ -9,7 +9,6 @@ import (
 	"net/netip"
 	"os"
 	"os/signal"
-	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -26,7 +25,6 @@ import (
 	"zonegate/radius/nas"
 	"zonegate/shaper/kernel"
 	"zonegate/shaper/mikrotik"
-	"zonegate/web"
 )
 
 func defineRun(*flag.FlagSet) action {
@@ -67,10 +65,12 @@ type program struct {
 	// locator finds customers for the portal; nil where NASes have all of them.
 	locator portal.Locator
 	radius  *radiusService
+	hub     *hubService
+	overlay *overlay
+	// roaming is the gate of the portal where there may be a hub.
+	roaming *roamingGate
 	control *control.Server
 	reload  chan struct{}
-	// garden takes the domains of the walled garden when they changed.
-	garden chan []string
 	// ready is closed when the plans are on sale.
 	ready chan struct{}
 }
@@ -98,7 +98,7 @@ func (p *program) tasks() []task {
 		{"the settings", p.keepSettings},
 		{"the control socket", p.after(p.control.Run)},
 	}
-	for _, t := range p.radius.tasks() {
+	for _, t := range append(p.radius.tasks(), p.hub.tasks()...) {
 		list = append(list, task{t.name, p.after(t.run)})
 	}
 	if p.shaper != nil {
@@ -126,7 +126,7 @@ func (p *program) tasks() []task {
 const lockPatience = 10 * time.Second
 
 func (p *program) build(ctx context.Context) error {
-	p.reload, p.ready, p.garden = make(chan struct{}, 1), make(chan struct{}), make(chan []string)
+	p.reload, p.ready = make(chan struct{}, 1), make(chan struct{})
 	if _, err := control.Dial(ctx, p.config.ControlSocket); err == nil {
 		return fmt.Errorf("a daemon runs already and answers at %s; stop that one first", p.config.ControlSocket)
 	}
@@ -165,10 +165,17 @@ func (p *program) build(ctx context.Context) error {
 	if p.config.MikroTik.Drives {
 		p.router.ReportTo(p.gate)
 	}
+	p.overlay = &overlay{config: p.config, garden: newGarden(p.config.Garden.Domains), setLink: p.setLink()}
+	if p.hub, err = newHubService(p.config, p.gate, c, p.overlay, p.log); err != nil {
+		return err
+	}
 	p.radius = newRADIUSService(p.config, book, p.gate, c, p.log)
+	p.radius.page = p.portalServer
+	p.roaming = &roamingGate{Gate: p.gate, claim: p.hub.central.Claim, log: p.log}
 	p.control, err = control.Listen(p.config.ControlSocket, &control.Handler{
 		Catalogue: p.gate, Vouchers: p.gate, Grants: p.gate, Vault: vault{p.store},
 		NASes:       &nasDesk{config: p.config, book: book, broken: broken, gate: p.gate, server: p.radius},
+		Hub:         p.hub,
 		Unconfirmed: p.radius.unconfirmedSessions, MikroTik: p.routerStatus,
 		Base:    control.Status{Version: version, Zone: p.config.Zone.ID, PID: os.Getpid()},
 		Started: time.Now(), Facts: p.facts, Logger: p.log,
@@ -210,6 +217,21 @@ func (p *program) openPath(ctx context.Context, c zonegate.Clock, book *nas.Book
 		return p.router, nil
 	}
 	return noPath{}, nil
+}
+
+// setLink returns what tells the data path the rate of the uplink, nil if none
+// has one.
+func (p *program) setLink() func(down, up uint64) error {
+	switch {
+	case p.shaper != nil:
+		return p.shaper.SetLink
+	case p.config.MikroTik.Drives:
+		return func(down, up uint64) error {
+			p.router.SetLink(down, up)
+			return nil
+		}
+	}
+	return nil
 }
 
 func (p *program) close() error {
@@ -262,14 +284,22 @@ func (p *program) watchSignals(ctx context.Context) error {
 // retryPlans is how often plans are tried again that could not be written.
 const retryPlans = 5 * time.Second
 
+// retryClash is how often plans are tried again whose ids the hub's plans have.
+const retryClash = time.Minute
+
 // keepSettings puts the plans on sale, and takes over what changed in the
 // configuration when it is told to. Nobody is cut by that.
 func (p *program) keepSettings(ctx context.Context) error {
 	cfg, opened := p.config, false
 	var again <-chan time.Time
 	for {
-		err := p.gate.SetPlans(ctx, plans(cfg.Plans), false)
+		var err error
+		if cfg.Hub.Mode == p.config.Hub.Mode { // else the plans are another central server's, after a restart
+			err = p.hub.sell(ctx, cfg.Plans)
+		}
 		switch {
+		case err == nil && p.hub.clashes():
+			again = time.After(retryClash)
 		case err == nil:
 			again = nil
 		case ctx.Err() != nil || errors.Is(err, zonegate.ErrStopped):
@@ -293,13 +323,7 @@ func (p *program) keepSettings(ctx context.Context) error {
 			if fresh == nil {
 				continue
 			}
-			if p.shaper != nil && !slices.Equal(fresh.Garden.Domains, cfg.Garden.Domains) {
-				select {
-				case p.garden <- fresh.Garden.Domains:
-				case <-ctx.Done():
-					return nil
-				}
-			}
+			p.overlay.garden.configure(fresh.Garden.Domains)
 			cfg = fresh
 		}
 	}
@@ -340,23 +364,16 @@ func (p *program) servePortal(ctx context.Context) error {
 // serveNames answers the questions of customers, and anew when the walled
 // garden changed.
 func (p *program) serveNames(ctx context.Context) error {
-	garden := p.config.Garden.Domains
 	for {
-		var next []string
+		domains := p.overlay.garden.domains()
 		s := &dns.Server{
 			Device: p.config.Network.LAN, Port: p.config.DNS.Port, Upstreams: p.config.DNS.Upstream,
-			Domains: garden, Garden: p.shaper, Name: p.config.Portal.Name, Log: p.log,
+			Domains: domains, Garden: p.shaper, Name: p.config.Portal.Name, Log: p.log,
 		}
-		err := until(ctx, s.Run, func(ctx context.Context) {
-			select {
-			case next = <-p.garden:
-			case <-ctx.Done():
-			}
-		})
+		err := until(ctx, s.Run, func(ctx context.Context) { p.overlay.garden.await(ctx, domains) })
 		if err != nil || ctx.Err() != nil {
 			return err
 		}
-		garden = next
 	}
 }
 
@@ -387,7 +404,7 @@ func until(ctx context.Context, run func(context.Context) error, change func(con
 
 // portal is the one for customers who are known by their address.
 func (p *program) portal(addrs []netip.Addr) *portal.Server {
-	s := portalServer(p.config, p.gate, p.log)
+	s := p.portalServer()
 	s.Locator, s.Device, s.Addrs = p.locator, p.config.Network.LAN, addrs
 	s.TLSCert, s.TLSKey = p.config.Portal.TLSCert, p.config.Portal.TLSKey
 	if p.radius.runs() {
@@ -401,13 +418,16 @@ func (p *program) portal(addrs []netip.Addr) *portal.Server {
 }
 
 // portalServer is the portal but for where it is and whom it serves.
-func portalServer(c *config.Config, gate *zonegate.Gate, log *slog.Logger) *portal.Server {
-	language, _ := web.ParseLang(c.Zone.Language) // config knows the same ones
-	return &portal.Server{
-		Gate: gate, Name: c.Portal.Name, Port: c.Portal.Port,
-		Zone: c.Zone.Name, Contact: c.Zone.Contact, Language: language,
-		Megabyte: c.Limits.Megabyte, Logger: log,
+func (p *program) portalServer() *portal.Server {
+	c := p.config
+	s := &portal.Server{
+		Gate: p.gate, Name: c.Portal.Name, Port: c.Portal.Port,
+		Brand: p.overlay.look, Megabyte: c.Limits.Megabyte, Logger: p.log,
 	}
+	if c.Hub.Mode == config.HubJoined {
+		s.Gate = p.roaming
+	}
+	return s
 }
 
 func wait(ctx context.Context, d time.Duration) error {

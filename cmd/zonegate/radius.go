@@ -28,6 +28,8 @@ type radiusService struct {
 	tickets *radius.Tickets
 	coa     *coa.Client // nil without a book
 	log     *slog.Logger
+	// page is the portal but for where it is; set before the tasks run.
+	page func() *portal.Server
 	// counters outlive the servers.
 	counters radius.Counters
 	servers  []*follower
@@ -132,7 +134,7 @@ func (s *radiusService) pageAddresses() []netip.Addr {
 }
 
 func (s *radiusService) servePages(ctx context.Context, addrs []netip.Addr) error {
-	p := portalServer(s.config, s.gate, s.log)
+	p := s.page()
 	p.Hotspots, p.Tickets = hotspots{s.book}, s.tickets
 	p.Remote, p.RemoteNames = at(addrs, s.config.Portal.Port), s.config.Portal.NASNames
 	s.log.Info("the portal is open for customers of NASes", "at", p.Remote)

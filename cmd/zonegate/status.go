@@ -65,6 +65,9 @@ func (e *env) showStatus(s control.Status) {
 			fmt.Fprintf(e.stdout, "MIKROTIK AWAY: %s (%s; %s)\n", m.Problem, m.Address, owner)
 		}
 	}
+	if s.Hub != nil {
+		fmt.Fprintf(e.stdout, "hub: %s\n", hubLine(*s.Hub))
+	}
 	if s.Journal != "" {
 		fmt.Fprintf(e.stdout, "SALES STOPPED: %s\n", s.Journal)
 	}

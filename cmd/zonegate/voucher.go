@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"zonegate/internal/control"
+	"zonegate/sync/central"
 )
 
 func defineVoucherCreate(f *flag.FlagSet) action {
@@ -98,22 +99,93 @@ func defineVoucherImport(f *flag.FlagSet) action {
 			defer file.Close()
 			in = file
 		}
-		rows, err := readCodes(in, *plan)
+		text, err := readImport(in)
+		if err != nil {
+			return fmt.Errorf("nothing was imported from %s: %w", name, err)
+		}
+		sets, left, err := readVouchers(text, *plan)
 		if err != nil {
 			return fmt.Errorf("nothing was imported from %s:\n%w", name, err)
 		}
 		return e.with(ctx, func(c *control.Client) error {
-			done, err := c.ImportVouchers(ctx, control.ImportVouchers{Batch: batchName(*batch), Rows: rows})
-			if err != nil {
-				return fmt.Errorf("nothing was imported from %s:\n%w", name, err)
+			done := control.ImportedVouchers{Batch: batchName(*batch)}
+			for _, rows := range sets {
+				got, err := c.ImportVouchers(ctx, control.ImportVouchers{Batch: done.Batch, Rows: rows})
+				if err != nil && done.Imported > 0 {
+					return fmt.Errorf("%d vouchers were imported from %s, and none of plan %s:\n%w", done.Imported, name, rows[0].Plan, err)
+				}
+				if err != nil {
+					return fmt.Errorf("nothing was imported from %s:\n%w", name, err)
+				}
+				done.Imported += got.Imported
 			}
 			if e.json {
 				return e.print(done)
 			}
 			fmt.Fprintf(e.stdout, "%d vouchers imported as batch %s\n", done.Imported, done.Batch)
+			if left > 0 {
+				fmt.Fprintf(e.stdout, "%d were left out because they are not active\n", left)
+			}
 			return nil
 		})
 	}
+}
+
+// readImport reads a file of codes.
+func readImport(r io.Reader) ([]byte, error) {
+	text, err := io.ReadAll(io.LimitReader(r, maxImport+1))
+	if err != nil {
+		return nil, fmt.Errorf("reading the codes: %w", err)
+	}
+	if len(text) > maxImport {
+		return nil, fmt.Errorf("the file is larger than %d MB; split it", maxImport>>20)
+	}
+	// Spreadsheets begin their files with a byte order mark.
+	return bytes.TrimPrefix(text, []byte("\xef\xbb\xbf")), nil
+}
+
+// readVouchers reads our own kind of list, or what a central server has
+// generated (JSON, or a table with its columns), of which it leaves out what is
+// not active. Each set is imported as a whole.
+func readVouchers(text []byte, plan string) (sets [][]control.ImportLine, left int, err error) {
+	if !generated(text) {
+		rows, err := readCodes(text, plan)
+		return [][]control.ImportLine{rows}, 0, err
+	}
+	list, left, err := central.ReadVouchers(text)
+	if err != nil {
+		return nil, 0, err
+	}
+	line := 0
+	for _, of := range list {
+		if of.Plan == "" {
+			of.Plan = plan
+		}
+		if of.Plan == "" {
+			return nil, 0, errors.New("the vouchers name no plan; add --plan ID")
+		}
+		rows := make([]control.ImportLine, len(of.Codes))
+		for i, code := range of.Codes {
+			line++
+			rows[i] = control.ImportLine{Line: line, Code: code, Plan: of.Plan}
+		}
+		sets = append(sets, rows)
+	}
+	return sets, left, nil
+}
+
+// generated says whether a central server has written a list.
+func generated(text []byte) bool {
+	first, _, _ := bytes.Cut(bytes.TrimSpace(text), []byte("\n"))
+	if len(first) > 0 && (first[0] == '{' || first[0] == '[') {
+		return true
+	}
+	for _, name := range strings.FieldsFunc(string(first), func(r rune) bool { return strings.ContainsRune(",;\t\r\" ", r) }) {
+		if strings.EqualFold(name, "forfait_id") || strings.EqualFold(name, "status") {
+			return true
+		}
+	}
+	return false
 }
 
 // maxImport bounds a file of codes, in bytes.
@@ -124,16 +196,7 @@ var columns = []string{"code", "password", "plan", "site", "expires"}
 // readCodes reads one code per line, or CSV (comma, semicolon or tab) whose
 // first line names the columns code, password, plan, site and expires. Every problem is
 // returned, with its line.
-func readCodes(r io.Reader, plan string) ([]control.ImportLine, error) {
-	text, err := io.ReadAll(io.LimitReader(r, maxImport+1))
-	if err != nil {
-		return nil, fmt.Errorf("reading the codes: %w", err)
-	}
-	if len(text) > maxImport {
-		return nil, fmt.Errorf("the file is larger than %d MB; split it", maxImport>>20)
-	}
-	// Spreadsheets begin their files with a byte order mark.
-	text = bytes.TrimPrefix(text, []byte("\xef\xbb\xbf"))
+func readCodes(text []byte, plan string) ([]control.ImportLine, error) {
 	first, _, _ := bytes.Cut(text, []byte("\n"))
 	c := csv.NewReader(bytes.NewReader(text))
 	c.FieldsPerRecord, c.TrimLeadingSpace = -1, true
@@ -266,12 +329,8 @@ func defineVoucherRevoke(*flag.FlagSet) action {
 		if err != nil {
 			return err
 		}
-		if code == "-" {
-			line, err := bufio.NewReader(io.LimitReader(e.stdin, 256)).ReadString('\n')
-			if err != nil && err != io.EOF {
-				return fmt.Errorf("reading the code: %w", err)
-			}
-			code = strings.TrimSpace(line)
+		if code, err = e.secretWord(code); err != nil {
+			return err
 		}
 		return e.with(ctx, func(c *control.Client) error {
 			d, err := c.RevokeVoucher(ctx, code)

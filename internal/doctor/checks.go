@@ -60,6 +60,12 @@ type Router interface {
 	Examine(ctx context.Context) ([]Part, error)
 }
 
+// A Hub is the operator's central server as the running gateway knows it.
+type Hub interface {
+	// Hub says in a line how the relation is, and what is wrong with it.
+	Hub(ctx context.Context) (line string, wrong []Part, err error)
+}
+
 // Settings are those of the configuration that the checks need.
 type Settings struct {
 	DataDir string
@@ -73,6 +79,8 @@ type Settings struct {
 	MikroTik string
 	Drives   bool
 	Portal   netip.Addr
+	// Hub says that there is a central server, or was one.
+	Hub bool
 }
 
 // A Gateway is everything that can be examined.
@@ -89,6 +97,7 @@ type Gateway struct {
 	Daemon       Daemon
 	NASes        NASDesk
 	Router       Router
+	Hub          Hub
 	// Link returns an interface with its addresses.
 	Link func(name string) (Link, error)
 }
@@ -152,6 +161,9 @@ func (g *Gateway) Checks() []Check {
 			Check{ID: "portal", Title: "portal answers", Run: g.portal})
 	}
 	running = append(running, Check{ID: "nases", Title: "NASes", Run: g.nases})
+	if g.Settings.Hub {
+		running = append(running, Check{ID: "hub", Title: "central server", Run: g.hub})
+	}
 	sound = append(sound, Check{ID: "daemon", Title: "daemon", Run: g.daemon, Then: running})
 	return []Check{{ID: "configuration", Title: "configuration", Run: g.configuration, Then: sound}}
 }
@@ -401,6 +413,14 @@ func (g *Gateway) mikrotik(ctx context.Context) Finding {
 		return ok("%s is set up as it should be", g.Settings.MikroTik)
 	}
 	return Finding{Status: OK, Parts: parts}
+}
+
+func (g *Gateway) hub(ctx context.Context) Finding {
+	line, wrong, err := g.Hub.Hub(ctx)
+	if err != nil {
+		return fail("look at zonegate hub status", "%v", err)
+	}
+	return Finding{Status: OK, Detail: line, Parts: wrong}
 }
 
 func (g *Gateway) nases(ctx context.Context) Finding {
