@@ -111,6 +111,10 @@ func (h *Hub) enrol(tx Tx, e api.Enrol, id, token string) (Gateway, error) {
 	if err := tx.Lock("reseller/" + site.Reseller); err != nil {
 		return Gateway{}, err
 	}
+	// No report of the gateway before may come between NextEntry and the end.
+	if err := tx.Lock("site/" + site.ID); err != nil {
+		return Gateway{}, err
+	}
 	if err := h.makeRoom(tx, site); err != nil {
 		return Gateway{}, err
 	}

@@ -3,6 +3,7 @@ package hub
 import (
 	"crypto/aes"
 	"crypto/cipher"
+	"crypto/hkdf"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
@@ -53,11 +54,20 @@ func tokenHash(token string) string {
 // codeHash is how a short code is kept: without the hub's key it cannot be
 // found by trying.
 func (h *Hub) codeHash(purpose, code string) string {
-	m := hmac.New(sha256.New, h.keys.Seal)
+	m := hmac.New(sha256.New, h.derived("codes"))
 	io.WriteString(m, purpose)
 	m.Write([]byte{0})
 	io.WriteString(m, code)
 	return hex.EncodeToString(m.Sum(nil))
+}
+
+// derived is the sealing key for one purpose (HKDF, RFC 5869).
+func (h *Hub) derived(purpose string) []byte {
+	key, err := hkdf.Expand(sha256.New, h.keys.Seal, "zonehub "+purpose, 32)
+	if err != nil {
+		panic(err) // 32 octets are never too many
+	}
+	return key
 }
 
 // voucherKey is how a code is kept: hashed under the site's key or the one for
@@ -99,7 +109,7 @@ func (h *Hub) unseal(s Site) (key [32]byte, err error) {
 var errSealed = errors.New("opening a site's code key: the hub's key file does not belong to this database; put the right one back")
 
 func (h *Hub) aead() (cipher.AEAD, error) {
-	block, err := aes.NewCipher(h.keys.Seal)
+	block, err := aes.NewCipher(h.derived("code keys"))
 	if err != nil {
 		return nil, fmt.Errorf("using the sealing key: %w", err)
 	}
