@@ -116,8 +116,12 @@ func TestPushesCountOnce(t *testing.T) {
 			for _, p := range prepare {
 				b.push(p)
 			}
+			before := b.durable()
 			if err := b.gate.TakePush(t.Context(), 10, c.push); err != nil {
 				t.Fatal(err)
+			}
+			if n := b.durable() - before; n != 1 {
+				t.Errorf("a push and its number are %d records", n)
 			}
 			if l, ok := b.gate.Hub(); !ok || l.Applied != 10 {
 				t.Fatalf("after push 10: %+v", l)
@@ -181,7 +185,7 @@ func TestBadPushesAreRefused(t *testing.T) {
 		{"batch of a bad plan", BatchPushed{Batch: "b", Plan: bad(func(p *Plan) { p.Duration = 0 }), Keys: hubCodes("NEW00001")}, ErrBadPush},
 		{"batch of a plan that is another", BatchPushed{Batch: "b", Plan: version(hubPlan, 3, faster), Keys: hubCodes("NEW00001")}, ErrStalePlan},
 		{"batch of an own plan", BatchPushed{Batch: "b", Plan: local, Keys: hubCodes("NEW00001")}, ErrPlanTaken},
-		{"batch with another's code", BatchPushed{Batch: "b", Plan: version(hubPlan, 3, nil), Keys: hubCodes("NEW00001", "HUBS0001")}, ErrCodeConflict},
+		{"batch with another's code", BatchPushed{Batch: "b", Plan: version(hubPlan, 4, nil), Keys: hubCodes("NEW00001", "HUBS0001")}, ErrCodeConflict},
 		{"grant without an id", GrantPushed{Plan: hubPlan, Device: phone1}, ErrBadPush},
 		{"grant with a long id", GrantPushed{Grant: long, Plan: hubPlan, Device: phone1}, ErrBadPush},
 		{"grant for nobody", GrantPushed{Grant: "g", Plan: hubPlan}, ErrBadPush},
@@ -227,7 +231,15 @@ func TestForgedNamesMeetNothing(t *testing.T) {
 		own = *g
 	}
 	b.gate.mu.RUnlock()
+	if err := b.gate.AddVouchers(t.Context(), Batch{Name: "far", Plan: "hour", Site: hubLink.Site}, []string{"FAR00001"}); err != nil {
+		t.Fatal(err)
+	}
+	stock := b.gate.Vouchers()
 	b.push(BatchGone{Batch: "test"})
+	b.push(BatchGone{Batch: "far"})
+	if left := b.gate.Vouchers(); !slices.Equal(left, stock) {
+		t.Errorf("the hub revoked what is not its own: %+v, before %+v", left, stock)
+	}
 	for _, id := range []string{"1", own.Source.Ref, "", "test"} {
 		b.push(GrantGone{Grant: id})
 	}
@@ -829,5 +841,34 @@ func TestPushesWithoutAJournal(t *testing.T) {
 	}
 	if st := b.gate.Standing(phone1); !st.Online {
 		t.Errorf("standing %+v", st)
+	}
+}
+
+// A site that got another key is another one: the same plan goes over to it. When
+// that cannot be written down the plan is what it was.
+func TestPlanGoesOverToAnotherSite(t *testing.T) {
+	b := newHubBench(t, quick)
+	b.push(PlanPushed{Plan: hubPlan})
+	second := HubLink{Hub: hubLink.Hub, Site: "site-2", Gateway: "gw-9", CodeKey: ZoneKey{2}}
+	b.join(second, 1)
+	owner := func() string {
+		b.gate.mu.RLock()
+		defer b.gate.mu.RUnlock()
+		p, _ := b.gate.state.plan(hubPlan.Ref())
+		return p.Hub
+	}
+	b.setFail(errors.New("disk full"))
+	if err := b.gate.TakePush(t.Context(), 1, PlanPushed{Plan: hubPlan}); !errors.Is(err, ErrNotDurable) {
+		t.Fatal(err)
+	}
+	if got := owner(); got != "site-1" {
+		t.Errorf("the plan is of %q", got)
+	}
+	b.setFail(nil)
+	b.kill()
+	b.start(quick)
+	b.push(PlanPushed{Plan: hubPlan})
+	if got := owner(); got != "site-2" {
+		t.Errorf("the plan is of %q", got)
 	}
 }

@@ -364,7 +364,8 @@ func TestJoinedAgain(t *testing.T) {
 // new one is to be told.
 func TestJoinedToAnotherDuringASave(t *testing.T) {
 	b := newHubBench(t, quick)
-	for range 5 {
+	code := b.sell("hour")
+	for range 4 {
 		b.sell("hour")
 	}
 	b.gate.mu.RLock()
@@ -374,15 +375,15 @@ func TestJoinedToAnotherDuringASave(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.join(HubLink{Hub: "o", Site: "o", Gateway: "o", CodeKey: ZoneKey{'o'}}, 1)
-	b.sell("hour")
+	b.redeem(code, phone1)
 	b.gate.mu.Lock()
 	b.gate.state.Saved(early)
 	b.gate.mu.Unlock()
-	b.wantOutbox("1 imported 0")
+	b.wantOutbox("1 sale 1", "2 started 1")
 	b.unload()
-	b.wantOutbox("1 imported 0")
-	b.redeem(b.sell("hour"), phone1)
-	b.wantOutbox("1 imported 0", "2 imported 0", "3 sale 1", "4 started 1")
+	b.wantOutbox("1 sale 1", "2 started 1")
+	b.sell("hour")
+	b.wantOutbox("1 sale 1", "2 started 1", "3 imported 0")
 }
 
 // Off the hub nothing is kept; what waits is kept for a hub that takes the
