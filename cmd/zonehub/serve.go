@@ -142,7 +142,7 @@ func (p *program) build(ctx context.Context) error {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(garbage)
 	}
-	p.raiseFiles()
+	connections := p.raiseFiles()
 	h, st, keys, err := openHub(ctx, p.data, p.database, p.log)
 	if err != nil {
 		return err
@@ -151,6 +151,7 @@ func (p *program) build(ctx context.Context) error {
 	o := server.Options{
 		Hub: h, Tokens: server.Tokens{Key: keys.JWT}, WebhookSecret: p.settings.webhookSecret,
 		Proxies: p.trusted, Log: p.log, Limits: server.DefaultLimits(),
+		Connections: connections,
 	}
 	o.Limits.Login = server.Limit{PerMinute: p.settings.loginsAMinute, Burst: p.settings.loginsAMinute}
 	o.Limits.Enrol = server.Limit{PerMinute: p.settings.enrolsAMinute, Burst: p.settings.enrolsAMinute}
@@ -170,26 +171,30 @@ func (p *program) build(ctx context.Context) error {
 	return nil
 }
 
-// raiseFiles lets the process have as many connections as it may: a gateway
-// holds two.
-func (p *program) raiseFiles() {
+// raiseFiles lets the process have as many connections as it may, and returns
+// their number: a gateway holds two.
+func (p *program) raiseFiles() (connections int) {
 	const wanted = 1 << 18
 	var limit unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
-		return
+		return 0
 	}
 	raised := unix.Rlimit{Cur: max(limit.Cur, wanted), Max: max(limit.Max, wanted)}
 	if unix.Setrlimit(unix.RLIMIT_NOFILE, &raised) != nil {
 		raised = unix.Rlimit{Cur: limit.Max, Max: limit.Max}
 		if unix.Setrlimit(unix.RLIMIT_NOFILE, &raised) != nil {
-			return
+			raised = limit
 		}
 	}
 	if raised.Cur < wanted {
 		p.log.Warn("the system bounds the connections of this process; raise the limit of open files (LimitNOFILE=)",
 			"files", raised.Cur, "gateways", raised.Cur/2)
 	}
+	return int(max(raised.Cur, 2*otherFiles)) - otherFiles
 }
+
+// otherFiles are for the database, the log and the like.
+const otherFiles = 200
 
 // greet says how the hub can be reached and, at the first run, how its admin
 // is made.

@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"net"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -17,7 +18,9 @@ import (
 // deadline.
 type line struct {
 	*net.TCPConn
-	raw syscall.RawConn
+	raw    syscall.RawConn
+	lines  *lines // nil if it is not counted
+	closed atomic.Bool
 
 	mu    sync.Mutex
 	loose bool
@@ -135,22 +138,46 @@ func (l *line) gone() bool {
 	return err != nil || hung
 }
 
-// A lineListener accepts lines.
-type lineListener struct{ net.Listener }
+// lines counts the connections that are open, and bounds them.
+type lines struct {
+	open atomic.Int64
+	most int64 // 0 is unbounded
+}
+
+// scarce says that connections had better not be kept.
+func (n *lines) scarce() bool { return n.most > 0 && n.open.Load() > n.most*9/10 }
+
+// A lineListener accepts lines. What is above the bound is closed at once, so
+// that the process keeps files for its database.
+type lineListener struct {
+	net.Listener
+	lines *lines
+}
 
 func (a lineListener) Accept() (net.Conn, error) {
-	c, err := a.Listener.Accept()
-	if err != nil {
-		return nil, err
+	for {
+		c, err := a.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		t, ok := c.(*net.TCPConn)
+		if !ok {
+			return c, nil
+		}
+		raw, err := t.SyscallConn()
+		if open := a.lines.open.Add(1); err != nil || a.lines.most > 0 && open > a.lines.most {
+			a.lines.open.Add(-1)
+			c.Close()
+			continue
+		}
+		return &line{TCPConn: t, raw: raw, lines: a.lines}, nil
 	}
-	t, ok := c.(*net.TCPConn)
-	if !ok {
-		return c, nil
+}
+
+// Close may be called more than once.
+func (l *line) Close() error {
+	if l.lines != nil && l.closed.CompareAndSwap(false, true) {
+		l.lines.open.Add(-1)
 	}
-	raw, err := t.SyscallConn()
-	if err != nil {
-		c.Close()
-		return a.Accept()
-	}
-	return &line{TCPConn: t, raw: raw}, nil
+	return l.TCPConn.Close()
 }

@@ -49,6 +49,9 @@ type Options struct {
 	// code is ever in it.
 	Log    *slog.Logger
 	Limits Limits
+	// Connections is how many may be open; 0 is as many as come. Near it,
+	// connections for calls are not kept, so that streams have room.
+	Connections int
 }
 
 // Limits bound what one caller may do. Many customers of mobile networks share
@@ -78,6 +81,7 @@ type Server struct {
 	log          *slog.Logger
 	fanout       *fanout
 	mux          *http.ServeMux
+	lines        lines
 
 	logins, names, enrols, claims, opens *limiter
 }
@@ -96,6 +100,7 @@ func New(o Options) *Server {
 		claims: newLimiter(o.Limits.Claims, "too many codes were tried at this gateway; wait a moment"),
 		opens:  newLimiter(o.Limits.Streams, "this gateway opens its stream too often: do two share one identity?"),
 	}
+	s.lines.most = int64(o.Connections)
 	if o.TLS != nil {
 		s.tls = o.TLS.Clone()
 		// A stream is taken over from net/http, which only HTTP/1.1 allows.
@@ -127,7 +132,7 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 		MaxHeaderBytes: maxHeader,
 		ErrorLog:       slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
-	l = lineListener{l}
+	l = lineListener{l, &s.lines}
 	if s.tls != nil {
 		l = tls.NewListener(l, s.tls)
 	}
@@ -238,6 +243,9 @@ func (s *Server) observed(path string, do handle) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		begun := time.Now()
 		c := &call{ResponseWriter: w}
+		if s.lines.scarce() {
+			w.Header().Set("Connection", "close")
+		}
 		level := slog.LevelDebug
 		var failed error
 		defer func() {

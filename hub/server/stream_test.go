@@ -762,3 +762,41 @@ func TestStreamsOpenedTooOften(t *testing.T) {
 	}
 	r.listen(t, "gw-2", 0)
 }
+
+// TestConnectionsAreBounded: near the bound calls give their connection back,
+// so that more gateways can have their streams; above it none is accepted.
+func TestConnectionsAreBounded(t *testing.T) {
+	feed := newFakeFeed()
+	r := startFake(t, feed, func(o *Options) { o.Connections = 20 })
+	keeps := func() bool {
+		t.Helper()
+		a, err := r.client.Get(r.url + "/healthz")
+		if err != nil {
+			t.Fatal(err)
+		}
+		io.Copy(io.Discard, a.Body)
+		a.Body.Close()
+		return !a.Close
+	}
+	if !keeps() {
+		t.Error("a connection is not kept though there is room")
+	}
+	var streams []*listening
+	for n := range 19 {
+		streams = append(streams, r.listen(t, fmt.Sprintf("gw-%d", n), 0))
+	}
+	waitFor(t, "connections to be scarce", func() bool { return !keeps() })
+	extra := r.listen(t, "gw-19", 0)
+	if _, err := openStream(r.client, r.url, "gw-20", 0); err == nil {
+		t.Error("a connection above the bound was accepted")
+	}
+	feed.message(hub.Everybody)
+	for _, l := range append(streams, extra) {
+		l.want(t, 1)
+		l.cancel()
+	}
+	waitFor(t, "room again", func() bool { return r.lines.open.Load() < 5 })
+	if !keeps() {
+		t.Error("a connection is not kept though there is room again")
+	}
+}
