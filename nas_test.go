@@ -762,24 +762,28 @@ type simSession struct {
 
 // TestRandomNASes runs zones with NASes through crashes, losses and delays. At
 // the end, when every stop has come through, exactly what the NASes delivered
-// is charged.
+// is charged, and the hub of every other zone is told so when the grants end.
 func TestRandomNASes(t *testing.T) {
 	for i := range 60 {
 		seed := uint64(i)
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			t.Parallel()
-			liveWithNASes(t, rand.New(rand.NewPCG(seed, 11)))
+			liveWithNASes(t, rand.New(rand.NewPCG(seed, 11)), i%2 == 1)
 		})
 	}
 }
 
-func liveWithNASes(t *testing.T, r *rand.Rand) {
+func liveWithNASes(t *testing.T, r *rand.Rand, joined bool) {
 	o := Options{RefusalTime: -1, SaveAfter: time.Second, LostAfter: 15 * time.Minute,
 		Guessing: Guessing{PerDevice: 1 << 20, ZoneRate: 1 << 20}}
 	b := newBench(t, o)
 	long := []Plan{{ID: "long", Name: "long", Price: Money{1, "XOF"}, Duration: 10000 * time.Hour, DevicesMax: 2, DataCap: 1 << 60}}
 	if err := b.gate.SetPlans(t.Context(), long, false); err != nil {
 		t.Fatal(err)
+	}
+	hub := &tableHub{grants: map[string]bool{}, revoked: map[string]bool{}}
+	if joined {
+		b.join(hubLink, 1)
 	}
 	book := &errandBook{}
 	b.restart(o, book)
@@ -890,5 +894,24 @@ func liveWithNASes(t *testing.T, r *rand.Rand) {
 		if b.gate.Standing(d).Online {
 			t.Errorf("%v is online although all is over", d)
 		}
+	}
+	if !joined {
+		return
+	}
+	for _, a := range first {
+		if err := b.gate.Revoke(t.Context(), a.Session.Grant); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.pass(time.Hour)
+	hub.settle(t, b)
+	var told uint64
+	for _, e := range hub.held {
+		if e.Kind == EntryEnded {
+			told += e.Used.Total()
+		}
+	}
+	if told != delivered {
+		t.Errorf("the hub was told of %d octets, delivered %d", told, delivered)
 	}
 }
