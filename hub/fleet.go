@@ -75,14 +75,15 @@ func (f *fleet) status(id string) (Status, bool) {
 	return m.status, true
 }
 
-func (f *fleet) head(id string, at uint64) (uint64, bool) {
+// head returns the gateway's last push, and the head of all until which that
+// was looked for.
+func (f *fleet) head(id string) (last, at uint64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	m, ok := f.members[id]
-	if !ok || m.at != at || at == 0 {
-		return 0, false
+	if m, ok := f.members[id]; ok {
+		return m.last, m.at
 	}
-	return m.last, true
+	return 0, 0
 }
 
 func (f *fleet) setHead(id string, at, last uint64) {

@@ -169,7 +169,7 @@ func (h *Hub) makeRoom(tx Tx, site Site) error {
 // nothing: the settings in force, codes not used, grants not taken over.
 func (h *Hub) handOver(tx Tx, g Gateway) error {
 	for _, kind := range settingKinds {
-		p, err := tx.LastPush(g, kind)
+		p, err := tx.LastPush(g, kind, 0)
 		if errors.Is(err, ErrNotFound) {
 			continue
 		} else if err != nil {
@@ -302,22 +302,24 @@ func (h *Hub) lift(ctx context.Context, g Gateway, applied uint64) error {
 	})
 }
 
-// headFor is the last push for a gateway. It changes only when the head does.
+// headFor is the last push for a gateway. Only what came since it was asked
+// last has to be looked at.
 func (h *Hub) headFor(ctx context.Context, g Gateway) (uint64, error) {
-	if head, ok := h.fleet.head(g.ID, g.Head); ok {
-		return head, nil
+	last, at := h.fleet.head(g.ID)
+	if at == g.Head && at > 0 {
+		return last, nil
 	}
-	var last Push
+	var p Push
 	err := h.store.Read(ctx, func(tx Tx) (err error) {
-		last, err = tx.LastPush(g, "")
+		p, err = tx.LastPush(g, "", at)
 		return err
 	})
 	if err != nil && !errors.Is(err, ErrNotFound) {
 		return 0, err
 	}
-	head := max(last.Seq, g.Since)
-	h.fleet.setHead(g.ID, g.Head, head)
-	return head, nil
+	last = max(last, p.Seq, g.Since)
+	h.fleet.setHead(g.ID, g.Head, last)
+	return last, nil
 }
 
 // RevokeGateway takes a gateway off the hub; it is told by a push.

@@ -149,9 +149,8 @@ type pushRows interface {
 	// PushesFor are those that include the gateway, of one kind or with "" of
 	// all.
 	PushesFor(g Gateway, kind string, after uint64, max int) ([]Push, error)
-	// LastPush is the last that includes the gateway, of one kind or with ""
-	// of all.
-	LastPush(g Gateway, kind string) (Push, error)
+	// LastPush is the last of them.
+	LastPush(g Gateway, kind string, after uint64) (Push, error)
 
 	PutAcks([]Ack) error
 	AcksOf(seq uint64, max int) (refused []Ack, applied int, err error)

@@ -68,3 +68,22 @@ func (b *box) redeemed(f hub.Forfait, n int) []api.Entry {
 	}
 	return out
 }
+
+// BenchmarkHeartbeats is what a heartbeat costs the hub without HTTP: token,
+// status, head, signed time.
+func BenchmarkHeartbeats(b *testing.B) {
+	for _, d := range databases {
+		b.Run(d.name, func(b *testing.B) {
+			w := newWorld(b, d.make(b))
+			x := w.gateway(w.site(w.reseller("A", plenty), "Market"), "one")
+			w.forfait(plan("Day", 500))
+			b.ResetTimer()
+			for range b.N {
+				g, err := w.Authenticate(w.ctx, x.Token)
+				w.ok(err)
+				_, err = w.Heartbeat(w.ctx, g, api.Heartbeat{Instance: x.instance, Boot: "b", Nonce: "AAAAAAAAAAAAAAAAAAAAAA=="})
+				w.ok(err)
+			}
+		})
+	}
+}

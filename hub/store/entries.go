@@ -79,7 +79,7 @@ func (t *tx) Sales(reseller string, from, to time.Time, after, max int) ([]hub.S
 		x.At, x.Exact = at(when), exact != 0
 		return x, err
 	}, `SELECT site, source, ref, entry, reseller, at, exact, batch, forfait, version, amount, currency, custody FROM sales
-		WHERE ($1 = '' OR reseller = $1) AND at >= $2 AND at < $3 ORDER BY at, site, entry LIMIT $4 OFFSET $5`,
+		WHERE `+bounded("reseller", reseller)+` AND at >= $2 AND at < $3 ORDER BY at, site, entry LIMIT $4 OFFSET $5`,
 		reseller, ms(from), ms(to), max, after)
 }
 

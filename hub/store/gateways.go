@@ -49,7 +49,7 @@ func (t *tx) LiveGateways(reseller, site string) ([]hub.Heard, error) {
 		h.Seen = at(seen)
 		return h, err
 	}, "SELECT "+gatewayFields+", COALESCE(x.seen, 0)"+gatewayTables+` LEFT JOIN statuses x ON x.gateway = g.id
-		WHERE g.revoked = 0 AND ($1 = '' OR s.reseller = $1) AND ($2 = '' OR g.site = $2)
+		WHERE g.revoked = 0 AND `+bounded("s.reseller", reseller)+` AND ($2 = '' OR g.site = $2)
 		ORDER BY COALESCE(x.seen, 0) DESC, g.id`, reseller, site)
 }
 
@@ -66,7 +66,7 @@ func (t *tx) Fleet(q hub.FleetQuery, quiet time.Time) ([]hub.Member, error) {
 		return m, json.Unmarshal([]byte(body), &m.Status)
 	}, "SELECT "+gatewayFields+", s.name, r.name, COALESCE(x.body, '')"+gatewayTables+`
 		JOIN resellers r ON r.id = s.reseller LEFT JOIN statuses x ON x.gateway = g.id
-		WHERE ($1 = '' OR s.reseller = $1) AND (g.revoked = 0 OR $2 = 1)
+		WHERE `+bounded("s.reseller", q.Reseller)+` AND (g.revoked = 0 OR $2 = 1)
 		AND ($3 = 0 OR COALESCE(x.seen, 0) < $4 OR EXISTS (SELECT 1 FROM alarms a WHERE a.gateway = g.id AND a.cleared = 0))
 		AND ($5 = '' OR EXISTS (SELECT 1 FROM gateways b JOIN sites c ON c.id = b.site
 			WHERE b.id = $5 AND (s.name > c.name OR s.name = c.name AND g.id > b.id)))

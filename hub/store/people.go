@@ -41,7 +41,7 @@ func (t *tx) UserByName(name string) (hub.User, error) {
 }
 
 func (t *tx) Users(reseller string) ([]hub.User, error) {
-	return many(t, user, userColumns+" WHERE $1 = '' OR reseller = $1 ORDER BY name", reseller)
+	return many(t, user, userColumns+" WHERE "+bounded("reseller", reseller)+" ORDER BY name", reseller)
 }
 
 func (t *tx) AddDeed(d hub.Deed) error {
@@ -82,7 +82,7 @@ func (t *tx) Reseller(id string) (hub.Reseller, error) {
 }
 
 func (t *tx) Resellers(id string) ([]hub.Reseller, error) {
-	return many(t, reseller, resellerColumns+" WHERE $1 = '' OR id = $1 ORDER BY name", id)
+	return many(t, reseller, resellerColumns+" WHERE "+bounded("id", id)+" ORDER BY name", id)
 }
 
 const siteColumns = "SELECT id, reseller, name, currency, bucket, code_key, created FROM sites"
@@ -109,7 +109,7 @@ func (t *tx) AddSite(s hub.Site) error {
 func (t *tx) Site(id string) (hub.Site, error) { return one(t, site, siteColumns+" WHERE id = $1", id) }
 
 func (t *tx) Sites(reseller string) ([]hub.Site, error) {
-	return many(t, site, siteColumns+" WHERE $1 = '' OR reseller = $1 ORDER BY name, id", reseller)
+	return many(t, site, siteColumns+" WHERE "+bounded("reseller", reseller)+" ORDER BY name, id", reseller)
 }
 
 func (t *tx) PutEnrolment(hash, site string, expires time.Time) error {

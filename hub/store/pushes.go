@@ -59,8 +59,8 @@ func (t *tx) PushesFor(g hub.Gateway, kind string, after uint64, max int) ([]hub
 	return many(t, push, meant+" ORDER BY seq LIMIT $7", g.Site, int64(g.Bucket), g.Reseller, g.Currency, int64(after), kind, max)
 }
 
-func (t *tx) LastPush(g hub.Gateway, kind string) (hub.Push, error) {
-	return one(t, push, meant+" ORDER BY seq DESC LIMIT 1", g.Site, int64(g.Bucket), g.Reseller, g.Currency, 0, kind)
+func (t *tx) LastPush(g hub.Gateway, kind string, after uint64) (hub.Push, error) {
+	return one(t, push, meant+" ORDER BY seq DESC LIMIT 1", g.Site, int64(g.Bucket), g.Reseller, g.Currency, int64(after), kind)
 }
 
 func (t *tx) PutAcks(acks []hub.Ack) error {

@@ -192,6 +192,15 @@ func valuesText(head, tail string, width, rows int) string {
 	return b.String()
 }
 
+// bounded is the condition of a list that a reseller, as $1, may bound. Two
+// texts, since neither database uses an index for "$1 = ” OR column = $1".
+func bounded(column, reseller string) string {
+	if reseller == "" {
+		return "$1 = ''"
+	}
+	return column + " = $1"
+}
+
 // ms is a time as it is kept, at the one that was.
 func ms(t time.Time) int64 {
 	if t.IsZero() {

@@ -208,22 +208,12 @@ func (w *writer) one(x *errand) error {
 	if err := w.lane.run("SAVEPOINT errand"); err != nil {
 		return err
 	}
-	if x.err = call(x.f, &tx{q: w.lane, exists: sqliteExists, chunks: narrow}); x.err != nil {
+	if x.err = x.f(&tx{q: w.lane, exists: sqliteExists, chunks: narrow}); x.err != nil {
 		if err := w.lane.run("ROLLBACK TO errand"); err != nil {
 			return err
 		}
 	}
 	return w.lane.run("RELEASE errand")
-}
-
-// call turns a panic into an error: it must not stop the others' commits.
-func call(f func(*tx) error, t *tx) (err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			err = fmt.Errorf("a transaction panicked: %v", r)
-		}
-	}()
-	return f(t)
 }
 
 // listen waits: there is no other process.

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"strings"
 	"sync"
@@ -109,7 +110,7 @@ func (s *Store) WaitPush(ctx context.Context, after uint64) error {
 func (s *Store) Write(ctx context.Context, f func(hub.Tx) error) error {
 	var pushed uint64
 	err := s.engine.write(ctx, func(t *tx) error {
-		err := f(t)
+		err := call(f, t)
 		pushed = t.pushed
 		return err
 	})
@@ -117,6 +118,17 @@ func (s *Store) Write(ctx context.Context, f func(hub.Tx) error) error {
 		s.wake(pushed)
 	}
 	return err
+}
+
+// call turns a panic into an error: it must not stop the commits of others,
+// which may share the transaction.
+func call(f func(hub.Tx) error, t *tx) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("a transaction panicked: %v", r)
+		}
+	}()
+	return f(t)
 }
 
 // Read implements hub.Store.

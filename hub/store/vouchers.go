@@ -36,7 +36,7 @@ func (t *tx) Batch(id string) (hub.Batch, error) {
 }
 
 func (t *tx) Batches(reseller string, max int) ([]hub.Batch, error) {
-	return many(t, batch, batchColumns+" WHERE $1 = '' OR b.reseller = $1 ORDER BY b.made DESC, b.id LIMIT $2", reseller, max)
+	return many(t, batch, batchColumns+" WHERE "+bounded("b.reseller", reseller)+" ORDER BY b.made DESC, b.id LIMIT $2", reseller, max)
 }
 
 func (t *tx) RevokeBatch(id string) error {
