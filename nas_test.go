@@ -412,6 +412,11 @@ func TestSealedTickets(t *testing.T) {
 	if err := login(phone1, password); err != nil {
 		t.Error(err)
 	}
+	for _, proves := range []func(string) bool{nil, func(p string) bool { return p == "" }, func(p string) bool { return p == code }} {
+		if _, ok := b.gate.Readmit(Login{NAS: "ap", Device: phone1, Code: code, Proves: proves}); ok {
+			t.Error("a NAS that asks again got in without the ticket's password")
+		}
+	}
 	// Many devices cannot try many passwords.
 	for i := range wrongPasswords {
 		login(MAC{2, 9, 0, 0, 0, byte(i)}, "x")

@@ -309,6 +309,38 @@ func TestDelivered(t *testing.T) {
 	}
 }
 
+// Entries of what a journal could not take are gone with it, and those that
+// followed from clocks meanwhile come when it is written again.
+func TestOutboxWhenTheJournalRecovers(t *testing.T) {
+	b := newHubBench(t, quick)
+	code := b.sell("hour")
+	b.redeem(b.sell("hour"), phone1)
+	if err := b.gate.Logout(t.Context(), phone1); err != nil {
+		t.Fatal(err)
+	}
+	b.finals()
+	want := []string{"1 imported 0", "2 imported 0", "3 sale 1", "4 started 1"}
+	b.wantOutbox(want...)
+	b.setFail(errors.New("disk full"))
+	if _, err := b.gate.Redeem(t.Context(), Redemption{Code: code, Device: phone2}); !errors.Is(err, ErrNotDurable) {
+		t.Fatal(err)
+	}
+	b.pass(2 * time.Hour)
+	b.setFail(nil)
+	for b.gate.Health().Journal != nil {
+		b.pass(retryAfter)
+		time.Sleep(10 * time.Millisecond)
+	}
+	want = append(want, "5 ended 1")
+	b.wantOutbox(want...)
+	b.redeem(code, phone2)
+	want = append(want, "6 sale 2", "7 started 2")
+	b.wantOutbox(want...)
+	b.kill()
+	b.start(quick)
+	b.wantOutbox(want...)
+}
+
 // Joining again: to the same hub nothing is lost, to another one nothing of the
 // former one's is told.
 func TestJoinedAgain(t *testing.T) {
