@@ -166,14 +166,17 @@ func (c *Central) Join(ctx context.Context, code string) error {
 		Token: e.Token, HubKey: e.HubKey, Seen: cred.Seen,
 		Joining: &joining{CodeKey: e.CodeKey, Head: e.Head, NextEntry: e.NextEntry},
 	}
-	if had, ok := c.o.Gate.Hub(); ok && had.Site == e.SiteID {
+	had, joined := c.o.Gate.Hub()
+	switch _, unsent, _ := c.o.Gate.OutboxStatus(); {
+	case joined && had.Site == e.SiteID && had.Gateway == e.GatewayID:
 		// Pushes that came while the token was lost are still wanted.
 		next.Joining.Head = had.Applied
 		next.Trial = cred.Trial
-	} else if ok {
-		if _, unsent, _ := c.o.Gate.OutboxStatus(); unsent > 0 {
-			return ErrJoined
-		}
+	case joined && had.Site == e.SiteID:
+		// As another gateway of the same site: everything is pushed anew.
+		next.Trial = cred.Trial
+	case joined && unsent > 0:
+		return ErrJoined
 	}
 	if err := next.write(c.o.Dir); err != nil {
 		return err

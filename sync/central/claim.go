@@ -37,10 +37,11 @@ func (c *Central) ask(ctx context.Context, method, path string, in, out any) (*l
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	if err := l.client.call(ctx, method, path, in, out); err != nil {
+		// "Revoked" may be what was asked about; the next heartbeat tells.
 		if isDenied(err) {
-			l.failed(ctx, heartbeats, err)
+			poke(l.beatNow)
 		}
-		if isTransient(err) || isDenied(err) {
+		if isTransient(err) || isDenied(err) && !isRevoked(err) {
 			return nil, fmt.Errorf("%w: %w", ErrAway, err)
 		}
 		return nil, err
@@ -53,10 +54,10 @@ func (c *Central) ask(ctx context.Context, method, path string, in, out any) (*l
 // for becomes the device's, as if the code had been redeemed here; nas is as
 // in [zonegate.Redemption]. Repeated it is the same purchase.
 //
-// Only a code that can be one of ours is asked about, so that typing errors
-// stay here. Errors: the domain's ErrWrongCode, ErrUsedCode, ErrExpiredCode
-// and ErrRevokedCode, or ErrAway. How often somebody may ask is the caller's to
-// limit.
+// It is for codes that the Gate refuses with ErrForeignCode: those that can be
+// one of ours, so that typing errors stay here. Errors: the domain's
+// ErrForeignCode, ErrUsedCode, ErrExpiredCode and ErrRevokedCode, or ErrAway.
+// How often somebody may ask is the caller's to limit.
 func (c *Central) Claim(ctx context.Context, code string, device zonegate.MAC, nas string) error {
 	if !zonegate.WellFormedCode(code) {
 		return zonegate.ErrWrongCode
@@ -71,8 +72,10 @@ func (c *Central) Claim(ctx context.Context, code string, device zonegate.MAC, n
 			return zonegate.ErrUsedCode
 		case r.Problem.Code == api.CodeExpired:
 			return zonegate.ErrExpiredCode
+		case r.Problem.Code == api.CodeRevoked:
+			return zonegate.ErrRevokedCode
 		case r.Status == http.StatusNotFound:
-			return zonegate.ErrWrongCode
+			return zonegate.ErrForeignCode
 		}
 		return fmt.Errorf("claiming a code: %w", err)
 	}

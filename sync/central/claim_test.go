@@ -55,9 +55,10 @@ func TestClaim(t *testing.T) {
 		answer func(http.ResponseWriter)
 		want   error // nil is any
 	}{
-		"unknown":            {func(w http.ResponseWriter) { problem(w, 404, api.Problem{Code: api.CodeNotFound}) }, zonegate.ErrWrongCode},
+		"unknown":            {func(w http.ResponseWriter) { problem(w, 404, api.Problem{Code: api.CodeNotFound}) }, zonegate.ErrForeignCode},
 		"used":               {func(w http.ResponseWriter) { problem(w, 409, api.Problem{Code: api.CodeUsed}) }, zonegate.ErrUsedCode},
 		"expired":            {func(w http.ResponseWriter) { problem(w, 410, api.Problem{Code: api.CodeExpired}) }, zonegate.ErrExpiredCode},
+		"revoked":            {func(w http.ResponseWriter) { problem(w, 403, api.Problem{Code: api.CodeRevoked}) }, zonegate.ErrRevokedCode},
 		"down":               {func(w http.ResponseWriter) { problem(w, 503, api.Problem{}) }, ErrAway},
 		"broken":             {func(w http.ResponseWriter) { io.WriteString(w, "{") }, ErrAway},
 		"forged":             {reply(wrongKey, api.Push{Site: siteID, Kind: api.KindGrant}, grant(phone)), api.ErrForged},

@@ -17,12 +17,12 @@ import (
 // products inside 64 bits and pages readable.
 const (
 	maxSeconds = 10 * 366 * 24 * 3600
-	maxOctets  = 1e15
-	maxRate    = 100e9 // bit/s
-	minLink    = 32e3  // bit/s
+	maxOctets  = 1 << 60
+	maxRate    = 1e12 // bit/s
+	minLink    = 32e3 // bit/s
 	maxPrice   = 1e12
 	maxID      = 64
-	maxName    = 64
+	maxName    = 100
 	maxText    = 500
 	maxDomains = 500
 )
@@ -254,7 +254,8 @@ func changeBrand(b api.Brand) (zonegate.HubChange, error) {
 
 func changeMessage(b api.Message) (zonegate.HubChange, error) {
 	for _, text := range []string{b.FR, b.EN} {
-		if err := checkText("the message", text, maxText); err != nil {
+		// A message may have several lines.
+		if err := checkText("the message", strings.ReplaceAll(text, "\n", " "), maxText); err != nil {
 			return nil, err
 		}
 	}

@@ -3,6 +3,8 @@ package central
 import (
 	"crypto/ed25519"
 	"encoding/json"
+	"errors"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -68,6 +70,36 @@ func TestJoin(t *testing.T) {
 	if c := z.readFile(); c.Token != "" || c.Gateway != "" || c.Instance == "" {
 		t.Fatalf("after leaving hub.json holds %+v", c)
 	}
+}
+
+// To another site only when nothing is owed to the former one.
+func TestJoinAnotherSite(t *testing.T) {
+	former, next := newFakeHub(t), newFakeHub(t)
+	next.site = "another-site"
+	former.on(api.PathReports, func(w http.ResponseWriter, _ *http.Request) bool { w.WriteHeader(503); return true })
+	z := joined(t, former)
+	z.sold(1)
+	z.stopCentral()
+	z.opts.Endpoint = next.endpoint()
+	z.open()
+	if err := z.central.Join(t.Context(), "code"); !errors.Is(err, ErrJoined) {
+		t.Fatalf("joined with entries unsent: %v", err)
+	}
+	if link, _ := z.gate.Hub(); link.Site != siteID || z.readFile().Site != siteID {
+		t.Fatalf("the zone is at %s", link.Site)
+	}
+	if err := z.central.Leave(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	// The code is still good, for this installation.
+	if err := z.central.Join(t.Context(), "code"); err != nil {
+		t.Fatal(err)
+	}
+	z.run()
+	z.connected()
+	z.sold(1)
+	next.has(z)
+	next.dense()
 }
 
 // A cut between the hub's answer and the journal costs nothing.

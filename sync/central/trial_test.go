@@ -43,6 +43,9 @@ func TestTrialIsKept(t *testing.T) {
 	if c := z.readFile(); c.Trial != nil {
 		t.Fatal("hub.json still has the trial")
 	}
+	// The same again needs none.
+	z.knobs.set(func(k *knobs) { k.sick = errTest })
+	h.applied(h.push(api.KindLink, link(8e6)))
 }
 
 // One at a time, and what comes behind waits without being lost.
