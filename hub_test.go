@@ -628,6 +628,24 @@ func TestGrantGone(t *testing.T) {
 	}
 }
 
+// A purchase whose code arrives after its device is still one.
+func TestGrantGetsItsCodeLater(t *testing.T) {
+	b := newHubBench(t, quick)
+	push := GrantPushed{Grant: "g", Plan: hubPlan, Device: phone1}
+	b.push(push)
+	push.Key = hubKey.VoucherKey("CLAIM123")
+	b.push(push)
+	if _, err := b.gate.Redeem(t.Context(), Redemption{Code: "CLAIM123", Device: phone2}); !errors.Is(err, ErrOtherDevice) {
+		t.Errorf("the code on another phone: %v", err)
+	}
+	if st := b.redeem("CLAIM123", phone1); len(st.Queue) != 0 {
+		t.Errorf("standing %+v", st)
+	}
+	if got := b.grantsOf(Source{SourceHub, "g"}); len(got) != 1 {
+		t.Errorf("grants %v", got)
+	}
+}
+
 // A purchase can be revoked on the spot by its code, as any voucher.
 func TestClaimCodeIsRevokedHere(t *testing.T) {
 	b := newHubBench(t, quick)
