@@ -211,6 +211,8 @@ func (c *Contract) Proxy(target *url.URL, transport http.RoundTripper, report fu
 	type key struct{}
 	p := &httputil.ReverseProxy{
 		FlushInterval: -1, Transport: transport,
+		// The hub or the gateway has hung up: that breaks no contract.
+		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, _ error) { w.WriteHeader(http.StatusBadGateway) },
 		Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(target) },
 		ModifyResponse: func(a *http.Response) error {
 			e := Exchange{
