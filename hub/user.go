@@ -212,7 +212,7 @@ func userName(name string) string { return strings.ToLower(strings.TrimSpace(nam
 // newUser checks a user and hashes the password, outside any transaction.
 func (h *Hub) newUser(ctx context.Context, n NewUser) (User, error) {
 	u := User{Name: userName(n.Name), Role: n.Role, Reseller: n.Reseller, Created: h.at(), Epoch: 1}
-	if u.Name == "" || len(u.Name) > 80 || strings.ContainsAny(u.Name, " \t\r\n") {
+	if u.Name == "" || len(u.Name) > 80 || strings.ContainsFunc(u.Name, func(r rune) bool { return r <= ' ' || r == 0x7f || r == utf8.RuneError }) {
 		return User{}, invalid("the name must have 1 to 80 letters and no blanks; an e-mail address or a phone number will do")
 	}
 	switch n.Role {

@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -35,14 +34,16 @@ func benchmarkReports(b *testing.B, w *world, size int) {
 	for i := range boxes {
 		boxes[i] = w.gateway(w.site(r, fmt.Sprint("s", i)), fmt.Sprint(i))
 	}
-	reports := max(b.N/size, 1)
-	var next atomic.Int64
+	each := max(b.N/size/senders, 1) // reports of a gateway
+	for _, x := range boxes {
+		w.knows(x, f, each*size)
+	}
 	var wg sync.WaitGroup
 	b.ResetTimer()
 	begun := time.Now()
 	for _, x := range boxes {
 		wg.Go(func() {
-			for next.Add(1) <= int64(reports) {
+			for range each {
 				if _, err := w.report(x, x.redeemed(f, size)...); err != nil {
 					b.Error(err)
 					return
@@ -51,8 +52,29 @@ func benchmarkReports(b *testing.B, w *world, size int) {
 		})
 	}
 	wg.Wait()
-	b.ReportMetric(float64(reports*size)/time.Since(begun).Seconds(), "entries/s")
+	b.ReportMetric(float64(each*senders*size)/time.Since(begun).Seconds(), "entries/s")
 	b.ReportMetric(0, "ns/op")
+	if got, want := int(w.count("vouchers WHERE used <> 0")), each*senders*size; got != want {
+		b.Errorf("%d vouchers are used, want %d", got, want)
+	}
+}
+
+// knows makes the vouchers that redeemed will use.
+func (w *world) knows(x *box, f hub.Forfait, n int) {
+	w.Helper()
+	then := x.n
+	entries := x.redeemed(f, n)
+	x.n = then
+	keys := make([]string, n)
+	for i, e := range entries {
+		keys[i] = e.Ref
+	}
+	w.ok(w.store.Write(w.ctx, func(tx hub.Tx) error {
+		if err := tx.AddBatch(hub.Batch{ID: "b-" + x.ID, Reseller: x.Reseller, Site: x.Site, Forfait: f.Plan.ID, Version: 1, Total: n}); err != nil {
+			return err
+		}
+		return tx.AddVouchers("b-"+x.ID, keys)
+	}))
 }
 
 // redeemed are the next sales of vouchers of the hub's, with usage.

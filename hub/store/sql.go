@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"zonegate/hub"
 )
@@ -43,6 +44,9 @@ func (t *tx) Lock(name string) error {
 
 // exec runs a statement and returns how many rows it changed.
 func (t *tx) exec(query string, args ...any) (int64, error) {
+	if err := keepable(args); err != nil {
+		return 0, err
+	}
 	res, err := t.q.exec(query, args...)
 	if err != nil {
 		if t.exists(err) {
@@ -67,6 +71,16 @@ func (t *tx) do(query string, args ...any) error {
 	return err
 }
 
+// keepable refuses text that PostgreSQL cannot keep, and so on SQLite too.
+func keepable(args []any) error {
+	for _, a := range args {
+		if s, ok := a.(string); ok && (strings.IndexByte(s, 0) >= 0 || !utf8.ValidString(s)) {
+			return &hub.InputError{Reason: "a text has characters that cannot be kept"}
+		}
+	}
+	return nil
+}
+
 // firstWords names a statement in an error; its values are never in it.
 func firstWords(query string) string {
 	words := strings.Fields(query)
@@ -78,6 +92,9 @@ type scanner interface{ Scan(...any) error }
 
 // many returns the rows of a query.
 func many[T any](t *tx, scan func(scanner) (T, error), query string, args ...any) (out []T, err error) {
+	if err := keepable(args); err != nil {
+		return nil, err
+	}
 	rows, err := t.q.query(query, args...)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", firstWords(query), err)

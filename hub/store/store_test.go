@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"zonegate/hub"
 	"zonegate/hub/store"
@@ -169,4 +170,25 @@ func TestFileMode(t *testing.T) {
 			t.Errorf("%q has mode %v", suffix, info.Mode().Perm())
 		}
 	}
+}
+
+// What a database cannot keep is an input error on both, wherever it comes in.
+func TestOddText(t *testing.T) {
+	onEach(t, func(t *testing.T, w *world) {
+		for _, odd := range []string{"a\x00b", "a\xffb"} {
+			if _, err := w.Login(w.ctx, odd, "long enough pw"); err == nil {
+				t.Error("nobody signed in")
+			}
+			_, err := w.NewEnrolment(w.ctx, w.admin, odd, time.Hour)
+			wantErr(t, "a site", err, new(hub.InputError))
+			_, err = w.Summary(w.ctx, w.admin, odd, "2026-02")
+			wantErr(t, "a reseller", err, new(hub.InputError))
+			_, err = w.CreateReseller(w.ctx, w.admin, odd, plenty)
+			wantErr(t, "a reseller's name", err, new(hub.InputError))
+			_, err = w.CreateUser(w.ctx, w.admin, hub.NewUser{Name: odd, Password: "long enough pw", Role: hub.RoleAdmin})
+			wantErr(t, "a new user", err, new(hub.InputError))
+			_, err = w.Authenticate(w.ctx, odd) // hashed before
+			wantErr(t, "a token", err, hub.ErrUnauthorized)
+		}
+	})
 }

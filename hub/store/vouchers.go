@@ -7,7 +7,7 @@ import (
 )
 
 const batchColumns = `SELECT b.id, b.reseller, b.site, b.forfait, b.version, b.expires, b.made, b.by_name, b.revoked, b.total,
-	(SELECT COUNT(*) FROM vouchers v WHERE v.batch = b.id AND v.used <> 0) FROM batches b`
+	b.total - (SELECT COUNT(*) FROM vouchers v WHERE v.batch = b.id AND v.used = 0) FROM batches b`
 
 func batch(s scanner) (b hub.Batch, err error) {
 	var expires, made, revoked int64
@@ -77,7 +77,7 @@ func (t *tx) ClaimVoucher(key, grant string, when time.Time) (bool, error) {
 func (t *tx) UseVouchers(site string, keys []string, when time.Time) error {
 	return in(t, keys, func(list string, args []any) error {
 		return t.do(`UPDATE vouchers SET used = $1 WHERE used = 0
-			AND batch IN (SELECT id FROM batches WHERE site = $2) AND voucher IN `+list, args...)
+			AND EXISTS (SELECT 1 FROM batches b WHERE b.id = vouchers.batch AND b.site = $2) AND voucher IN `+list, args...)
 	}, ms(when), site)
 }
 

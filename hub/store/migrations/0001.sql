@@ -72,7 +72,7 @@ CREATE TABLE vouchers (
 	voucher TEXT PRIMARY KEY, batch TEXT NOT NULL REFERENCES batches (id),
 	used BIGINT NOT NULL, site_grant TEXT NOT NULL);
 
-CREATE INDEX vouchers_batch ON vouchers (batch, used);
+CREATE INDEX vouchers_unused ON vouchers (batch) WHERE used = 0;
 
 CREATE TABLE grants (
 	id TEXT PRIMARY KEY, site TEXT NOT NULL REFERENCES sites (id), forfait TEXT NOT NULL, version BIGINT NOT NULL,
