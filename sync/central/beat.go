@@ -81,7 +81,7 @@ func (l *line) beat(ctx context.Context) error {
 	err = l.client.call(ctx, http.MethodPost, api.PathHeartbeat, api.Heartbeat{
 		Instance: l.instance, Boot: l.c.boot, Version: o.Version, Nonce: n, Uptime: int64(before.Mono / time.Second),
 		Applied: hub.Applied, Plans: catalogue, Entry: last, Unsent: unsent,
-		Sessions: health.Active, Vouchers: health.Unused, ClockTrusted: before.Trusted, Health: findings,
+		Sessions: len(o.Gate.Sessions()), Vouchers: health.Unused, ClockTrusted: before.Trusted, Health: findings,
 	}, &b)
 	if err != nil {
 		l.failed(ctx, heartbeats, err)

@@ -43,6 +43,7 @@ type Outbox interface {
 // A Viewer says how the zone is.
 type Viewer interface {
 	Health() zonegate.Health
+	Sessions() []zonegate.SessionView
 }
 
 // A Gate is everything that is asked of the domain; *zonegate.Gate is one.

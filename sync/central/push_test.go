@@ -316,3 +316,31 @@ func TestForgedAndReplayedPushes(t *testing.T) {
 		t.Fatalf("a replayed push changed the plan to %+v", p)
 	}
 }
+
+// Whatever a body holds, it is refused or makes sense to the domain.
+func FuzzChange(f *testing.F) {
+	kinds := []string{
+		api.KindPlan, api.KindPlanGone, api.KindBatch, api.KindBatchRevoked, api.KindGrant, api.KindGrantRevoked,
+		api.KindRevoked, api.KindBrand, api.KindGarden, api.KindLink, api.KindMessage, "other",
+	}
+	f.Add(0, []byte(`{"plan":{"id":"a","version":1,"name":"A","price":{"amount":1,"currency":"XOF"},"seconds":60,"devices_max":1}}`))
+	f.Add(4, []byte(`{"grant":"g","device":"02:00:00:00:00:01","plan":{"id":"a","version":1}}`))
+	f.Add(8, []byte(`{"domains":["*.example.org"]}`))
+	f.Add(9, []byte(`{"down":1000000,"up":1000000}`))
+	f.Fuzz(func(t *testing.T, n int, body []byte) {
+		c, err := change(api.Push{Seq: 1, Site: siteID, Kind: kinds[uint(n)%uint(len(kinds))], Body: body})
+		if (c == nil) == (err == nil) {
+			t.Fatalf("change %v, error %v", c, err)
+		}
+		switch c := c.(type) {
+		case zonegate.PlanPushed:
+			if c.Plan.Duration <= 0 || c.Plan.Validate() != nil {
+				t.Fatalf("plan %+v", c.Plan)
+			}
+		case zonegate.SettingPushed:
+			if len(c.Value) > 256<<10 {
+				t.Fatalf("a setting of %d octets", len(c.Value))
+			}
+		}
+	})
+}

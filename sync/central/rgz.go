@@ -38,7 +38,9 @@ const (
 // An RGZ keeps a zone's plans those of a server that has nothing but the
 // documented billing API. There is no push, no report and no signed time:
 // changes come by polling, vouchers by import (see ReadVouchers), and what is
-// sold stays on the gateway. Its fields must not change once Run was called.
+// sold stays on the gateway. Without a clock the dates of its certificate are
+// not held against the server, as with a hub (see verifier). Its fields must
+// not change once Run was called.
 type RGZ struct {
 	Endpoint
 	Gate  Plans
