@@ -129,7 +129,7 @@ func (p provision) run(ctx context.Context, rate zonegate.Rate, devices int, del
 		if time.Since(start) > 10*time.Minute {
 			return out, errors.New("the task has not let everybody in after ten minutes")
 		}
-		if err := wait(ctx, 20*time.Millisecond); err != nil {
+		if err := wait(ctx, 100*time.Millisecond); err != nil {
 			return out, err
 		}
 	}
