@@ -173,7 +173,7 @@ func TestSalesThroughTrouble(t *testing.T) {
 				s := newShop(t, simros.Options{
 					Version:          []string{"6.49.18", "7.16.1", "7.20"}[rng.IntN(3)],
 					LiveUserCounters: rng.IntN(2) == 0, KeepUserCounters: rng.IntN(2) == 0, RemoveEndsAll: rng.IntN(4) == 0,
-				}, devices, 50*time.Millisecond, shopPlans()...)
+				}, devices, 100*time.Millisecond, shopPlans()...)
 				all.Go(func() {
 					if err := s.live(t.Context(), rng, devices); err != nil {
 						t.Errorf("seed %d: %v", seed, err)
@@ -299,7 +299,7 @@ func (s *shop) live(ctx context.Context, rng *rand.Rand, devices int) error {
 	if err := back(); err != nil {
 		return fail("%w", err)
 	}
-	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
 		s.clock.Advance(200 * time.Millisecond) // the gate tries again after 5 s
 		err := s.settled(ctx, delivered, lost)
 		if err == nil {
