@@ -12,7 +12,7 @@ func TestMikroTikCommands(t *testing.T) {
 	if err := b.provision(t.Context(), provision{devices: 60, rounds: 1}); err != nil {
 		t.Fatal(err)
 	}
-	if len(b.lines) != 7 {
+	if len(b.lines) != 8 {
 		t.Errorf("%d figures", len(b.lines))
 	}
 	for _, l := range b.lines {
