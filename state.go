@@ -621,7 +621,7 @@ func (c *Changes) sort() {
 	sortBy(c.Vouchers, func(a, b *Voucher) int { return bytes.Compare(a.Key[:], b.Key[:]) })
 	sortBy(c.Grants, func(a, b *Grant) int { return cmp.Compare(a.ID, b.ID) })
 	sortBy(c.Sessions, func(a, b *Session) int { return cmp.Compare(a.ID, b.ID) })
-	slices.Sort(c.Closed)
+	sortBy(c.Closed, func(a, b *SessionID) int { return cmp.Compare(*a, *b) })
 	sortBy(c.Sales, func(a, b *DaySales) int {
 		return cmp.Or(cmp.Compare(a.Day, b.Day), cmp.Compare(a.Plan, b.Plan),
 			cmp.Compare(a.Total.Currency, b.Total.Currency))

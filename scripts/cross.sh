@@ -26,7 +26,7 @@ echo "$targets" | while read -r arch variant tests; do
 	[ -n "$arch" ] || continue
 	export GOARCH="$arch" "${variant?}"
 	out=build/linux-$arch-${variant#*=}
-	go build $ROUTER_GCFLAGS -ldflags "$LDFLAGS" -o "$out/zonegate" ./cmd/zonegate
+	GOFLAGS="$GOFLAGS $ROUTER_GCFLAGS" go build -ldflags "$LDFLAGS" -o "$out/zonegate" ./cmd/zonegate
 	if [ -n "$tests" ]; then
 		# -export compiles each package and its tests without linking them.
 		go list -export -test -f '{{""}}' $router

@@ -17,7 +17,7 @@ export GOOS=linux
 for target in arm:GOARM=5 arm64:GOARM64=v8.0 amd64:GOAMD64=v1; do
 	arch=${target%%:*} variant=${target#*:}
 	export GOARCH="$arch" "${variant?}"
-	go build $ROUTER_GCFLAGS -ldflags "$LDFLAGS" -o "$dir/zonegate" ./cmd/zonegate
+	GOFLAGS="$GOFLAGS $ROUTER_GCFLAGS" go build -ldflags "$LDFLAGS" -o "$dir/zonegate" ./cmd/zonegate
 	"$dir/image" -arch "$arch" -program "$dir/zonegate" -ca "$ca" -time "$date" -version "$VERSION" -o "$dir/zonegate-$arch.tar"
 	rm "$dir/zonegate"
 	printf 'routeros-image: %-34s %9d bytes\n' "$dir/zonegate-$arch.tar" "$(stat -c %s "$dir/zonegate-$arch.tar")"

@@ -7,15 +7,16 @@ set -eu
 ceiling=11000000
 package=${1:-./cmd/zonegate}
 export GOOS=linux GOARCH=mipsle GOMIPS=softfloat
+export GOFLAGS="${GOFLAGS:-} ${ROUTER_GCFLAGS:?is set by the Makefile: run make size}"
 dir=build/size
 mkdir -p "$dir"
 
-go build ${ROUTER_GCFLAGS:-} -ldflags "${LDFLAGS:--s -w}" -o "$dir/stripped" "$package"
+go build -ldflags "${LDFLAGS:--s -w}" -o "$dir/stripped" "$package"
 size=$(stat -c %s "$dir/stripped")
 
 # The same program with its symbols, to say where the bytes are. A symbol bigger than the
 # whole file is zeroed memory, not file content.
-go build ${ROUTER_GCFLAGS:-} -o "$dir/symbols" "$package"
+go build -o "$dir/symbols" "$package"
 echo "size: what weighs most in $package ($GOARCH, bytes)"
 go tool nm -size "$dir/symbols" | awk -v file="$size" '
 $3 ~ /^[TtRrDd]$/ && $2 < file {
@@ -36,11 +37,18 @@ END {
 
 # One reachable reflect.MethodByName makes the linker keep every exported method: about 3 MB.
 # validator, html/template and text/template each have one.
-culprits=$(go build ${ROUTER_GCFLAGS:-} -ldflags=-dumpdep -o "$dir/dumpdep" "$package" 2>&1 |
+culprits=$(go build -ldflags=-dumpdep -o "$dir/dumpdep" "$package" 2>&1 |
 	grep -ao '[^ ]* <ReflectMethod>' | sort -u | grep -avE '^(type:)?\*?reflect\.|^type:' || true)
 if [ -n "$culprits" ]; then
 	echo >&2 "size: reflect.MethodByName (or Type.Method) can be reached, so no unused method is dropped. Cut the path to:"
 	echo >&2 "$culprits"
+	exit 1
+fi
+
+# slices.Sort and its kin compile their whole algorithm again for every type: 12 KB and more each.
+sorts=$(go tool nm "$dir/symbols" | grep -oE 'slices\.Sort[A-Za-z]*\[[^ ,]*zonegate[^ ,]*' | sort -u || true)
+if [ -n "$sorts" ]; then
+	echo >&2 "size: use sort.Slice (in the root package sortBy) instead of:" $sorts
 	exit 1
 fi
 

@@ -1,7 +1,7 @@
 package shaper
 
 import (
-	"slices"
+	"sort"
 
 	"zonegate"
 )
@@ -28,7 +28,7 @@ func Diff(want []zonegate.Order, have map[zonegate.SessionID]zonegate.Order) (se
 			stop = append(stop, id)
 		}
 	}
-	slices.Sort(stop)
+	sort.Slice(stop, func(i, j int) bool { return stop[i] < stop[j] })
 	return set, stop
 }
 

@@ -95,7 +95,7 @@ func (z zone) curl(host string, args ...string) answer {
 // redeem types a code at a phone, as the documented command does.
 func (z zone) redeem(host, code string, more ...string) answer {
 	z.Helper()
-	return z.curl(host, append([]string{"-d", "code=" + code}, append(more, lab.PortalURL+"voucher")...)...)
+	return z.curl(host, append([]string{"-d", "code=" + code}, append(more, z.Info.Portal+"voucher")...)...)
 }
 
 // pay puts a phone online.

@@ -20,6 +20,7 @@ func Behaviours() []Behaviour {
 		{"paid time ends", timeEnds},
 		{"more time on a live session", moreTime},
 		{"an allowance holds", capHolds},
+		{"an allowance holds without a process, and what was used is accounted", capHoldsAlone},
 		{"an allowance is shared by devices", capShared},
 		{"more octets after the allowance is used up", toppedUp},
 		{"more octets on a live session", toppedUpLive},
@@ -310,6 +311,28 @@ func capHolds(t T, z Zone) {
 	exact(t, z, u)
 	r.apply(o)
 	passes(t, z, "after the same order", false)
+}
+
+func capHoldsAlone(t T, z Zone) {
+	first := start(t, z)
+	o := order(z, 1, 0)
+	o.Allowance = 3e6
+	first.apply(o)
+	z.Transfer(0, 100_000, 400_000)
+	first.usage()
+	first.kill()
+	z.Transfer(0, 0, 5e6)
+	if got := z.Delivered().Total(); got > o.Allowance+z.Limits().Over {
+		t.Errorf("without a process %d of %d octets were delivered", got, o.Allowance)
+	}
+	// What the data path kept back for safety is given now, and no more.
+	second := start(t, z)
+	exact(t, z, second.usage()[1].Octets)
+	second.apply(o)
+	z.Transfer(0, 0, 5e6)
+	u := second.book.Spent(t, 1)
+	within(t, z, o.Allowance, z.Limits().Over)
+	exact(t, z, u)
 }
 
 func capShared(t T, z Zone) {

@@ -262,9 +262,11 @@ func (x *session) saw(c zonegate.Octets) {
 	}
 }
 
-// settleAdopted works out what earlier sessions used of the users that an
-// earlier process left. Of a session that is not online any more nothing is
-// known but that; it begins at zero again, which the Gate takes as all new.
+// settleAdopted works out what sessions used of the users that an earlier
+// process left. One that ended while nobody was here has its use in the user's
+// counters, if it is the only one and they hold more than when its entry began:
+// a power cut loses them. Otherwise nothing is known of it, and it begins at
+// zero again, which the Gate takes as all new.
 func (r *Router) settleAdopted(users []row) {
 	for _, u := range users {
 		m, ok := parseMark(u["comment"])
@@ -276,9 +278,14 @@ func (r *Router) settleAdopted(users []row) {
 			continue
 		}
 		for _, x := range g.sessions {
-			if !x.online {
-				x.base, x.octets = zonegate.Octets{}, zonegate.Octets{}
+			if x.online || x.octets != (zonegate.Octets{}) {
+				continue
 			}
+			all := minus(plus(u.octets(), m.before), m.gone)
+			if len(g.sessions) == 1 && atLeast(all, x.base) && all != x.base {
+				x.octets = all
+			}
+			x.base = x.octets
 		}
 		g.gone = higher(m.gone, minus(plus(u.octets(), g.before), g.octets()))
 	}

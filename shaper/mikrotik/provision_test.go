@@ -119,7 +119,7 @@ func TestActivation(t *testing.T) {
 // TestProvisioningGivesWay sells to one customer while many are being set up:
 // neither waits for the other.
 func TestProvisioningGivesWay(t *testing.T) {
-	const n = 300
+	const n = 150
 	z := newEmptyZone(t, simros.Options{})
 	c := z.config()
 	c.Timeout, c.Report = time.Minute, time.Second

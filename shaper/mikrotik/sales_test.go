@@ -2,6 +2,7 @@ package mikrotik_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -19,52 +20,85 @@ import (
 // A shop is a whole gateway beside a simulated router.
 type shop struct {
 	*zone
+	report time.Duration
+	dir    string
 	router *mikrotik.Router
 	gate   *zonegate.Gate
+	end    func() error
 	codes  []string
 }
 
-// newShop has as many vouchers as devices, and looks at the counters that often.
-func newShop(t *testing.T, o simros.Options, devices int, report time.Duration) *shop {
-	t.Helper()
-	s := &shop{zone: newEmptyZone(t, o)}
-	for i := range devices {
-		s.appear(i)
-	}
-	st, err := store.Open(store.Options{Dir: t.TempDir(), RAMDir: t.TempDir(), Logger: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { st.Close() })
-	c := s.config()
-	c.Report = report
-	r := s.open(c)
-	s.router = r
-	s.gate = zonegate.NewGate(st.State(), st, st, r, c.Clock, zonegate.Options{
-		RefusalTime: -1, Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
-	})
-	r.ReportTo(s.gate)
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- s.gate.Run(ctx) }()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-done; err != nil {
-			t.Errorf("running the gate: %v", err)
-		}
-	})
-	s.run(r)
+// The plans of a shop: with a committed rate, without, and one that is soon
+// used up.
+const smallCap = 600_000
+
+func shopPlans() []zonegate.Plan {
 	plan := zonegate.Plan{
 		ID: "jour", Name: "Jour", Price: zonegate.Money{Amount: 500, Currency: "XOF"}, Duration: 24 * time.Hour,
 		DataCap: 100e6, Rate: committed(zonegate.Order{}).Rate, DevicesMax: 1,
 	}
-	if err := s.gate.SetPlans(t.Context(), []zonegate.Plan{plan}, false); err != nil {
+	shared, small := plan, plan
+	shared.ID, shared.Name, shared.Rate = "simple", "Simple", order(1, 0).Rate
+	small.ID, small.Name, small.DataCap = "petit", "Petit", smallCap
+	return []zonegate.Plan{plan, shared, small}
+}
+
+// newShop has as many vouchers as devices, and looks at the counters that often.
+// The vouchers are of the plans in turn, as many of them as are given.
+func newShop(t *testing.T, o simros.Options, devices int, report time.Duration, plans ...zonegate.Plan) *shop {
+	t.Helper()
+	s := &shop{zone: newEmptyZone(t, o), report: report, dir: t.TempDir()}
+	for i := range devices {
+		s.appear(i)
+	}
+	if err := s.begin(); err != nil {
 		t.Fatal(err)
 	}
-	if s.codes, err = s.gate.CreateVouchers(t.Context(), zonegate.Batch{Name: "b", Plan: "jour"}, devices); err != nil {
+	t.Cleanup(func() {
+		if err := s.end(); err != nil {
+			t.Errorf("ending: %v", err)
+		}
+	})
+	if err := s.gate.SetPlans(t.Context(), plans, false); err != nil {
 		t.Fatal(err)
+	}
+	s.codes = make([]string, devices)
+	for n, p := range plans {
+		codes, err := s.gate.CreateVouchers(t.Context(), zonegate.Batch{Name: p.ID, Plan: p.ID}, devices)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := n; i < devices; i += len(plans) {
+			s.codes[i] = codes[i]
+		}
 	}
 	return s
+}
+
+// begin starts the gateway; what end ends.
+func (s *shop) begin() error {
+	st, err := store.Open(store.Options{Dir: s.dir, RAMDir: s.dir, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		return err
+	}
+	c := s.config()
+	c.Report, c.Site = s.report, "the shop"
+	s.router = s.open(c)
+	s.gate = zonegate.NewGate(st.State(), st, st, s.router, c.Clock, zonegate.Options{
+		RefusalTime: -1, Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
+	})
+	s.router.ReportTo(s.gate)
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- s.gate.Run(ctx) }()
+	kill := s.run(s.router)
+	s.end = func() error {
+		cancel()
+		err := <-done
+		kill()
+		return errors.Join(err, st.Close())
+	}
+	return nil
 }
 
 func (s *shop) redeem(t *testing.T, i int) {
@@ -77,7 +111,7 @@ func (s *shop) redeem(t *testing.T, i int) {
 // TestSalesGoOnWithoutTheRouter sells while the router is off, and reboots it
 // between two sales: no grant is lost and no octet counted twice.
 func TestSalesGoOnWithoutTheRouter(t *testing.T) {
-	s := newShop(t, simros.Options{}, 3, 10*time.Millisecond)
+	s := newShop(t, simros.Options{}, 3, 10*time.Millisecond, shopPlans()[0])
 	s.redeem(t, 0)
 	if !s.Passes(0) {
 		t.Fatal("a customer does not pass")
@@ -123,11 +157,12 @@ func TestSalesGoOnWithoutTheRouter(t *testing.T) {
 }
 
 // TestSalesThroughTrouble sells while everything goes wrong with the router, in
-// any order: it is started again, switched off, upgraded, and its connections
-// are cut in the middle of sentences or of what they were told to do. In the
-// end every voucher sold is one grant whose device passes, and what is charged
-// was delivered: nothing twice, and nothing left out but what passed between
-// the last look at the counters and a power cut.
+// any order: it is started again, switched off, upgraded, its connections are
+// cut in the middle of sentences or of what they were told to do, and the
+// gateway is started again as well. In the end every voucher sold is one grant,
+// whose device passes unless it has had all its octets, and what is charged was
+// delivered: nothing twice, and nothing left out but what passed between the
+// last look at the counters and a power cut.
 func TestSalesThroughTrouble(t *testing.T) {
 	const seeds, together, devices = 50, 10, 6
 	for first := uint64(0); first < seeds; first += together {
@@ -138,7 +173,7 @@ func TestSalesThroughTrouble(t *testing.T) {
 				s := newShop(t, simros.Options{
 					Version:          []string{"6.49.18", "7.16.1", "7.20"}[rng.IntN(3)],
 					LiveUserCounters: rng.IntN(2) == 0, KeepUserCounters: rng.IntN(2) == 0, RemoveEndsAll: rng.IntN(4) == 0,
-				}, devices, 50*time.Millisecond)
+				}, devices, 100*time.Millisecond, shopPlans()...)
 				all.Go(func() {
 					if err := s.live(t.Context(), rng, devices); err != nil {
 						t.Errorf("seed %d: %v", seed, err)
@@ -181,7 +216,7 @@ func (s *shop) live(ctx context.Context, rng *rand.Rand, devices int) error {
 	for range 30 {
 		i := rng.IntN(devices)
 		var err error
-		switch n := rng.IntN(20); {
+		switch n := rng.IntN(21); {
 		case n < 6 && !sold[i]:
 			history = append(history, fmt.Sprint("sell ", i))
 			if _, err := s.gate.Redeem(ctx, zonegate.Redemption{Code: s.codes[i], Device: mac(i)}); err != nil {
@@ -189,8 +224,10 @@ func (s *shop) live(ctx context.Context, rng *rand.Rand, devices int) error {
 			}
 			sold[i] = true
 		case n < 10:
-			u, d := s.sim.Traffic(macText(i), uint64(rng.IntN(20_000)), uint64(rng.IntN(200_000)))
-			delivered[i] += u + d
+			for range rng.IntN(60) {
+				u, d := s.sim.Traffic(macText(i), chunk/4, 3*chunk/4)
+				delivered[i] += u + d
+			}
 			history = append(history, fmt.Sprint("traffic of ", i))
 		case n < 12:
 			history = append(history, "look")
@@ -229,6 +266,20 @@ func (s *shop) live(ctx context.Context, rng *rand.Rand, devices int) error {
 			s.sim.Upgrade("7.20.4")
 			err = back()
 		case n == 19:
+			history = append(history, "start the gateway again")
+			for i := range devices {
+				// What no journal has may be gone with a power cut that follows.
+				if st := s.gate.Standing(mac(i)); st.Grant != nil {
+					safe[i] = min(safe[i], st.Grant.Used.Total())
+				}
+			}
+			if off {
+				cut()
+			}
+			if err = s.end(); err == nil {
+				err = s.begin()
+			}
+		case n == 20:
 			s.clock.Advance(time.Duration(rng.IntN(10)) * time.Second)
 		}
 		if err != nil {
@@ -248,7 +299,7 @@ func (s *shop) live(ctx context.Context, rng *rand.Rand, devices int) error {
 	if err := back(); err != nil {
 		return fail("%w", err)
 	}
-	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
 		s.clock.Advance(200 * time.Millisecond) // the gate tries again after 5 s
 		err := s.settled(ctx, delivered, lost)
 		if err == nil {
@@ -269,8 +320,23 @@ func (s *shop) settled(ctx context.Context, delivered, lost []uint64) error {
 	for _, a := range s.sim.Print("/ip/hotspot/active") {
 		online[a["mac-address"]] = true
 	}
+	users, queues := 0, 1
 	for i, d := range delivered {
 		st := s.gate.Standing(mac(i))
+		small := i%3 == 2
+		if small && st.Grant == nil {
+			if most := smallCap + chunk + lost[i]; d > most || d+zonegate.SpentBelow < smallCap {
+				return fmt.Errorf("device %d: had %d of %d, with %d lost", i, d, smallCap, lost[i])
+			}
+			if online[macText(i)] {
+				return fmt.Errorf("device %d passes, and has used up what it had", i)
+			}
+			continue
+		}
+		users++
+		if i%3 != 1 {
+			queues++
+		}
 		switch {
 		case !online[macText(i)]:
 			return fmt.Errorf("device %d does not pass", i)
@@ -282,8 +348,8 @@ func (s *shop) settled(ctx context.Context, delivered, lost []uint64) error {
 			return fmt.Errorf("device %d: charged %d and at most %d lost, of %d", i, st.Grant.Used.Total(), lost[i], d)
 		}
 	}
-	if u, q := len(s.mine("/ip/hotspot/user")), len(s.mine("/queue/simple")); u != len(delivered) || q != u+1 {
-		return fmt.Errorf("%d users and %d queues for %d grants", u, q, len(delivered))
+	if u, q := len(s.mine("/ip/hotspot/user")), len(s.mine("/queue/simple")); u != users || q != queues {
+		return fmt.Errorf("%d users and %d queues for %d grants", u, q, users)
 	}
 	return nil
 }

@@ -289,3 +289,47 @@ func TestAway(t *testing.T) {
 		t.Errorf("accounted %+v, delivered %+v", got, z.Delivered())
 	}
 }
+
+// TestEndedMeanwhile has customers go on while no process is here: one uses up
+// all it has, one leaves. The next process knows what they used, and nobody
+// gets anything twice.
+func TestEndedMeanwhile(t *testing.T) {
+	for _, o := range []simros.Options{{}, {LiveUserCounters: true}, {KeepUserCounters: true}} {
+		z := newZone(t, o)
+		book := conformance.NewBook()
+		e, kill := z.Start(book)
+		first, second := order(1, 0), committed(order(2, 1))
+		first.Allowance, second.Allowance = 2e6, 9e6
+		apply(t, e.(*mikrotik.Router), first, second)
+		z.Transfer(0, 100_000, 200_000)
+		z.Transfer(1, 100_000, 200_000)
+		usage(t, e.(*mikrotik.Router))
+		kill()
+		z.Transfer(0, 0, 9e6)
+		z.Transfer(1, 0, 1e6)
+		for _, a := range z.sim.Print("/ip/hotspot/active") {
+			if err := z.sim.Remove("/ip/hotspot/active", a[".id"]); err != nil {
+				t.Fatal(err)
+			}
+		}
+		next, _ := z.Start(book)
+		r := next.(*mikrotik.Router)
+		got := usage(t, r)
+		if sum := (zonegate.Octets{Up: got[1].Octets.Up + got[2].Octets.Up, Down: got[1].Octets.Down + got[2].Octets.Down}); sum != z.Delivered() {
+			t.Errorf("%+v: accounted %+v, delivered %+v", o, got, z.Delivered())
+		}
+		apply(t, r, first, second)
+		if got := book.Spent(t, 1); got.Total() > 2e6+chunk {
+			t.Errorf("%+v: used %+v of 2000000", o, got)
+		}
+		if z.Passes(0) || !z.Passes(1) {
+			t.Errorf("%+v: the wrong ones pass", o)
+		}
+		change(t, r, nil, 1, 2)
+		sum := book.Final(t, 1)
+		sum.Up, sum.Down = sum.Up+book.Final(t, 2).Up, sum.Down+book.Final(t, 2).Down
+		if sum != z.Delivered() {
+			t.Errorf("%+v: accounted %+v in the end, delivered %+v", o, sum, z.Delivered())
+		}
+	}
+}

@@ -290,24 +290,30 @@ func (r *Router) commitments() (up, down uint64) {
 // rescaleNew gives grants that are about to get queues the factor that will
 // hold with them.
 func (r *Router) rescaleNew(list []*grant) {
+	s := r.linkWith(list)
+	r.scale = scales{min(r.scale.up, s.up), min(r.scale.down, s.down)}
+}
+
+// linkWith is the factor that the active grants and those of a list need.
+func (r *Router) linkWith(list []*grant) scales {
 	up, down := r.commitments()
 	for _, g := range list {
 		if g.online() == 0 {
 			up, down = up+g.rate.CIRUp, down+g.rate.CIRDown
 		}
 	}
-	s := r.link(up, down)
-	r.scale = scales{min(r.scale.up, s.up), min(r.scale.down, s.down)}
+	return r.link(up, down)
 }
 
 // rescale gives every queue the factor that the active grants leave it, now
-// and then, and only when it makes a difference.
+// and then, and only when it makes a difference. Those of the backlog count as
+// if they were active: while many come in, no queue is set twice.
 func (r *Router) rescale(ctx context.Context) error {
 	if time.Since(r.scaled) < scaleEvery {
 		return nil
 	}
 	r.scaled = time.Now()
-	if s := r.link(r.commitments()); differs(s.up, r.scale.up) || differs(s.down, r.scale.down) {
+	if s := r.linkWith(r.backlog); differs(s.up, r.scale.up) || differs(s.down, r.scale.down) {
 		r.scale = s
 	}
 	var errs []error
