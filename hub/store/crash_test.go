@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -59,8 +58,9 @@ func victim() {
 
 // A hub that is killed while it takes reports has everything that it
 // acknowledged, and no half of a report: entries and sales agree.
-func TestKilled(t *testing.T) {
-	w := newWorld(t, filepath.Join(t.TempDir(), "hub.db"))
+func TestKilled(t *testing.T) { onEach(t, testKilled) }
+
+func testKilled(t *testing.T, w *world) {
 	b := w.gateway(w.site(w.reseller("A", plenty), "Market"), "one")
 	program, err := os.Executable()
 	w.ok(err)
