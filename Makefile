@@ -97,8 +97,8 @@ size: ## size of the router's binary by package; fails above the ceiling
 lint: ## gofmt, go vet, generated pages up to date, staticcheck
 	@scripts/lint.sh "$(STATICCHECK)" "$(TEMPL)"
 
-generate: ## regenerate web/ from its .templ files
-	@cd web && go run $(TEMPL) generate
+generate: ## regenerate the pages of web/ and hub/console/ from their .templ files
+	@for d in web hub/console; do (cd $$d && go run $(TEMPL) generate) || exit 1; done
 
 fuzz: ## run every fuzz test for FUZZTIME (60s) each
 	@scripts/fuzz.sh $(or $(FUZZTIME),60s)

@@ -20,16 +20,16 @@ fi
 echo "lint: go vet"
 go vet ./...
 
-if [ -n "$(find web -name '*.templ' 2>/dev/null)" ]; then
-	echo "lint: generated pages"
-	pages() { find web -name '*_templ.go' -exec sha256sum {} + | sort; }
+echo "lint: generated pages"
+for folder in web hub/console; do
+	pages() { find "$folder" -name '*_templ.go' -exec sha256sum {} + | sort; }
 	before=$(pages)
-	(cd web && go run "$templ" generate >/dev/null)
+	(cd "$folder" && go run "$templ" generate >/dev/null)
 	if [ "$before" != "$(pages)" ]; then
-		echo >&2 "lint: the pages in web/ were out of date and are now regenerated: commit them"
+		echo >&2 "lint: the pages in $folder/ were out of date and are now regenerated: commit them"
 		exit 1
 	fi
-fi
+done
 
 echo "lint: staticcheck"
 go run "$staticcheck" ./...

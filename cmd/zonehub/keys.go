@@ -1,6 +1,8 @@
 package main
 
 import (
+	"crypto/hkdf"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -75,4 +77,19 @@ func writeKeys(dir, name string, keys hub.Keys) (err error) {
 		return fmt.Errorf("writing the hub's keys: %w", err)
 	}
 	return errors.Join(d.Sync(), d.Close())
+}
+
+// pageKeys are the console's own secrets.
+type pageKeys struct{ sessions, forms []byte }
+
+// consoleKeys derives them from the key of the API's tokens (HKDF, RFC 5869):
+// a session's cookie is then no token of the API, nor the other way round.
+func consoleKeys(jwt []byte) (k pageKeys, err error) {
+	if k.sessions, err = hkdf.Expand(sha256.New, jwt, "zonehub console sessions", 32); err != nil {
+		return k, fmt.Errorf("deriving the console's keys: %w", err)
+	}
+	if k.forms, err = hkdf.Expand(sha256.New, jwt, "zonehub console forms", 32); err != nil {
+		return k, fmt.Errorf("deriving the console's keys: %w", err)
+	}
+	return k, nil
 }

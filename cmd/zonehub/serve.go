@@ -8,16 +8,19 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/http"
 	"net/netip"
 	"net/url"
 	"os"
 	"os/signal"
 	"runtime/debug"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
 	"zonegate/hub"
+	"zonegate/hub/console"
 	"zonegate/hub/server"
 	"zonegate/hub/store"
 )
@@ -161,6 +164,16 @@ func (p *program) build(ctx context.Context) error {
 		}
 		o.TLS = p.certificate.config()
 	}
+	pages, err := consoleKeys(keys.JWT)
+	if err != nil {
+		return err
+	}
+	o.Pages = console.New(console.Options{
+		Hub: h, Tokens: server.Tokens{Key: pages.sessions}, Key: pages.forms, Log: p.log,
+		Secure: p.certificate != nil || strings.HasPrefix(p.settings.publicURL, "https://"),
+		// The server that counts is made below, before anybody is served.
+		Attempt: func(r *http.Request, name string) time.Duration { return p.server.AttemptLogin(r, name) },
+	})
 	p.server = server.New(o)
 	// Probes of TCP would cost gateways traffic; the comments in their streams
 	// and the time-outs of calls find dead peers.

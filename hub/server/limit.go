@@ -1,6 +1,7 @@
 package server
 
 import (
+	"errors"
 	"net"
 	"net/http"
 	"net/netip"
@@ -69,6 +70,22 @@ func (l *limiter) sweep(now time.Time, perSecond float64) {
 	if len(l.callers) >= maxCallers {
 		clear(l.callers)
 	}
+}
+
+// AttemptLogin counts an attempt to sign in by a page, together with those of
+// the API, and says how long the caller must wait first; zero is not at all.
+// With an empty name the address alone is counted.
+func (s *Server) AttemptLogin(r *http.Request, name string) time.Duration {
+	now := time.Now()
+	err := s.logins.take(s.caller(r), now)
+	if err == nil && name != "" {
+		err = s.names.take(name, now)
+	}
+	var no *refusal
+	if errors.As(err, &no) {
+		return no.after
+	}
+	return 0
 }
 
 // caller is the address that limits count by: the peer's, or what a proxy of
