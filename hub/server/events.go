@@ -102,7 +102,7 @@ func (s *Server) stream(c *call, r *http.Request, g hub.Gateway, revoked bool, a
 		conn.Close()
 		return nil
 	}
-	if err := s.fanout.join(&stream{gateway: g, conn: conn, line: l, cursor: after}); err != nil {
+	if err := s.fanout.join(&stream{gateway: g, token: hashToken(bearer(r)), conn: conn, line: l, cursor: after}); err != nil {
 		// Pushes overtook it, or the hub stops: the gateway comes again.
 		conn.Close()
 	}

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -50,7 +51,9 @@ type fanout struct {
 	over   bool // no stream joins any more
 	// streams are those that were not superseded, by gateway.
 	streams map[string]*stream
-	fresh   []*stream // joined, and not yet taken by deliver
+	// tokens are the same, by the hash of the token that opened them.
+	tokens map[tokenHash]*stream
+	fresh  []*stream // joined, and not yet taken by deliver
 
 	// What deliver alone touches.
 	live  map[*stream]struct{}
@@ -96,12 +99,17 @@ type frame struct {
 // A stream is one gateway's connection.
 type stream struct {
 	gateway hub.Gateway
+	token   tokenHash
 	conn    net.Conn
 	line    *line
 	cursor  uint64 // the last push written, or known to the gateway before
 	ended   atomic.Bool
 	last    bool // to be ended when all was taken
 }
+
+type tokenHash [sha256.Size]byte
+
+func hashToken(token string) tokenHash { return sha256.Sum256([]byte(token)) }
 
 // end closes the connection; deliver forgets the stream when it next sees it.
 func (s *stream) end() {
@@ -113,7 +121,7 @@ func (s *stream) end() {
 func newFanout(f feed, log *slog.Logger) *fanout {
 	return &fanout{
 		feed: f, log: log, pages: make(chan []frame), wake: make(chan struct{}, 1), every: wheelTick,
-		streams: map[string]*stream{}, live: map[*stream]struct{}{}, sites: map[string][]*stream{}, stuck: map[*stream]struct{}{},
+		streams: map[string]*stream{}, tokens: map[tokenHash]*stream{}, live: map[*stream]struct{}{}, sites: map[string][]*stream{}, stuck: map[*stream]struct{}{},
 	}
 }
 
@@ -235,7 +243,11 @@ func (f *fanout) join(s *stream) error {
 		return err
 	}
 	older := f.streams[s.gateway.ID]
+	if older != nil {
+		f.leave(older)
+	}
 	f.streams[s.gateway.ID] = s
+	f.tokens[s.token] = s
 	f.fresh = append(f.fresh, s)
 	f.mu.Unlock()
 	if older != nil {
@@ -482,18 +494,41 @@ func (f *fanout) forget(s *stream) {
 		delete(f.sites, site)
 	}
 	f.mu.Lock()
+	f.leave(s)
+	f.mu.Unlock()
+	s.end()
+}
+
+// leave is called with mu held.
+func (f *fanout) leave(s *stream) {
 	if f.streams[s.gateway.ID] == s {
 		delete(f.streams, s.gateway.ID)
 	}
-	f.mu.Unlock()
-	s.end()
+	if f.tokens[s.token] == s {
+		delete(f.tokens, s.token)
+	}
+}
+
+// holder returns the gateway that has a stream open with this token. It was
+// looked up when the stream was opened, and a revoked one is let go: so calls
+// that all gateways do at once, the answers to a push, ask the database only
+// once.
+func (f *fanout) holder(token string) (hub.Gateway, bool) {
+	hash := hashToken(token)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	s, ok := f.tokens[hash]
+	if !ok || s.ended.Load() {
+		return hub.Gateway{}, false
+	}
+	return s.gateway, true
 }
 
 func (f *fanout) closeAll() {
 	f.mu.Lock()
 	f.over = true
 	streams := f.streams
-	f.streams = map[string]*stream{}
+	f.streams, f.tokens = map[string]*stream{}, map[tokenHash]*stream{}
 	f.mu.Unlock()
 	for _, s := range streams {
 		s.end()

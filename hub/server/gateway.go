@@ -77,7 +77,14 @@ func known(values []string, tag string) bool {
 	return false
 }
 
-func (s *Server) acks(c *call, r *http.Request, g hub.Gateway) error {
+func (s *Server) acks(c *call, r *http.Request) error {
+	g, ok := s.fanout.holder(bearer(r))
+	if c.who = g.ID; !ok {
+		var err error
+		if g, err = s.gateway(c, r); err != nil {
+			return err
+		}
+	}
 	var a api.Acks
 	if err := readJSON(c, r, &a, false); err != nil {
 		return err

@@ -1,7 +1,6 @@
 package server
 
 import (
-	"crypto/tls"
 	"fmt"
 	"net/http"
 	"os"
@@ -59,17 +58,20 @@ func TestForfaitReachesAll(t *testing.T) {
 		}
 		w.ok(g.Wait())
 
-		transport := w.client.Transport.(*http.Transport).Clone()
-		transport.TLSClientConfig = &tls.Config{RootCAs: transport.TLSClientConfig.RootCAs, ClientSessionCache: tls.NewLRUClientSessionCache(gateways)}
-		transport.MaxIdleConnsPerHost = gateways
-		client := &http.Client{Transport: transport}
+		// Each gateway keeps its connections to itself.
+		roots := w.client.Transport.(*http.Transport).TLSClientConfig.RootCAs
+		clients := make([]*http.Client, gateways)
+		for i := range clients {
+			clients[i] = newClient(roots)
+			w.Cleanup(clients[i].CloseIdleConnections)
+		}
 		streams := make([]*listening, gateways)
 		for i, b := range boxes {
 			g.Go(func() (err error) {
-				if streams[i], err = openStream(client, w.url, b.Token, b.Head); err != nil {
+				if streams[i], err = openStream(clients[i], w.url, b.Token, b.Head); err != nil {
 					return err
 				}
-				status, err := post(client, w.url+Base+api.PathHeartbeat, b.Token, b.beat(), nil)
+				status, err := post(clients[i], w.url+Base+api.PathHeartbeat, b.Token, b.beat(), nil)
 				if err != nil || status != 200 {
 					return fmt.Errorf("heartbeat: %d, %w", status, err)
 				}
@@ -93,7 +95,7 @@ func TestForfaitReachesAll(t *testing.T) {
 				if err != nil || p.Kind != api.KindPlan {
 					return fmt.Errorf("gateway %d got %s %d: %w", i, p.Kind, seq, err)
 				}
-				status, err := post(client, w.url+Base+api.PathAcks, b.Token,
+				status, err := post(clients[i], w.url+Base+api.PathAcks, b.Token,
 					api.Acks{Instance: b.instance, Acks: []api.Ack{{Seq: seq, Outcome: api.Applied}}}, nil)
 				if err != nil || status != 204 {
 					return fmt.Errorf("gateway %d: %d, %w", i, status, err)

@@ -186,7 +186,7 @@ func (s *Server) route(pages http.Handler) {
 	lay("POST", Base+api.PathEnrol, s.enrol)
 	lay("GET", Base+api.PathCatalogue, s.asGateway(s.catalogue))
 	lay("GET", Base+api.PathEvents, s.events)
-	lay("POST", Base+api.PathAcks, s.asGateway(s.acks))
+	lay("POST", Base+api.PathAcks, s.acks)
 	lay("POST", Base+api.PathReports, s.asGateway(s.reports))
 	lay("POST", Base+api.PathHeartbeat, s.asGateway(s.heartbeat))
 	lay("POST", Base+api.PathClaims, s.asGateway(s.claim))
