@@ -120,9 +120,9 @@ func (v *verifier) explain(err error) error {
 	)
 	switch {
 	case errors.As(err, &noRoots), errors.As(err, &authority) && v.roots == nil:
-		return fmt.Errorf("the hub's certificate is from an authority that this machine does not know; install ca-bundle, or name the hub's own authority in hub.ca: %w", err)
+		return fmt.Errorf("the hub's certificate is from an authority that this machine does not know; install ca-bundle, or name the hub's own authority in hub.ca_file: %w", err)
 	case errors.As(err, &authority):
-		return fmt.Errorf("the hub's certificate is not from the authority in hub.ca: %w", err)
+		return fmt.Errorf("the hub's certificate is not from the authority in hub.ca_file: %w", err)
 	case errors.As(err, &host):
 		return fmt.Errorf("the hub's certificate is for another name; hub.url must have the name in it: %w", err)
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
