@@ -150,12 +150,9 @@ func (c *Central) Join(ctx context.Context, code string) error {
 		cred = credential{Version: fileVersion, Instance: id}
 	}
 	// Repeated after a lost answer it must be the same one.
-	if err := cred.write(c.o.Dir); err != nil {
+	if err := c.put(cred); err != nil {
 		return err
 	}
-	c.mu.Lock()
-	c.cred, c.broken = cred, nil
-	c.mu.Unlock()
 	e, err := Enrol(ctx, c.o.Endpoint, c.o.Clock, api.Enrol{
 		Code: code, Zone: c.o.Zone, Name: c.o.Name, Version: c.o.Version, Instance: cred.Instance,
 	})
@@ -179,12 +176,12 @@ func (c *Central) Join(ctx context.Context, code string) error {
 	case joined && unsent > 0:
 		return ErrJoined
 	}
-	if err := next.write(c.o.Dir); err != nil {
+	if err := c.put(next); err != nil {
 		return err
 	}
 	if err := c.finishJoin(ctx, next); err != nil {
-		c.turn(next) // it is finished as soon as the journal takes it
-		return err
+		// It is finished as soon as the journal takes it.
+		return errors.Join(err, c.turn(next))
 	}
 	return nil
 }
@@ -202,10 +199,9 @@ func (c *Central) finishJoin(ctx context.Context, cred credential) error {
 		return fmt.Errorf("writing down that the zone is joined: %w", err)
 	}
 	cred.Joining = nil
-	if err := cred.write(c.o.Dir); err != nil {
+	if err := c.turn(cred); err != nil {
 		return err
 	}
-	c.turn(cred)
 	c.applySettings()
 	return nil
 }
@@ -229,22 +225,35 @@ func (c *Central) Leave(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := cred.write(c.o.Dir); err != nil {
+	if err := c.turn(cred); err != nil {
 		return err
 	}
-	c.turn(cred)
 	c.applySettings()
 	return nil
 }
 
-// turn makes another relation the one that holds.
-func (c *Central) turn(cred credential) {
+// put replaces hub.json. Everybody who writes it holds mu.
+func (c *Central) put(cred credential) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if err := cred.write(c.o.Dir); err != nil {
+		return err
+	}
 	c.cred, c.broken = cred, nil
+	return nil
+}
+
+// turn makes another relation the one that holds.
+func (c *Central) turn(cred credential) error {
+	if err := c.put(cred); err != nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	clear(c.findings)
 	close(c.changed)
 	c.changed = make(chan struct{})
+	return nil
 }
 
 // update changes hub.json of the relation that holds. Without its file the

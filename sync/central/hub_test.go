@@ -36,7 +36,6 @@ type realHub struct {
 	hub  *hub.Hub
 	at   Endpoint
 	site hub.Site
-	stop func()
 }
 
 var operator = hub.Actor{Name: "tests", Role: hub.RoleAdmin}
