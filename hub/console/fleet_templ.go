@@ -1190,7 +1190,7 @@ func gateway(p page, m hub.Member) templ.Component {
 				return templ_7745c5c3_Err
 			}
 			if p.manager(m.Reseller) && !m.Revoked {
-				templ_7745c5c3_Err = reason(p, "/gateways/"+m.ID+"/revoke", p.T("Retirer cette passerelle", "Revoke this gateway"), p.T("Elle ne vend plus rien du serveur. Ce qui est déjà acheté reste valable. Elle peut être inscrite de nouveau avec un code.", "It sells nothing of the hub's any more. What is bought stays good. It can be enrolled again by a code.")).Render(ctx, templ_7745c5c3_Buffer)
+				templ_7745c5c3_Err = reason(p, "/gateways/"+m.ID+"/revoke", p.T("Retirer cette passerelle", "Revoke this gateway"), p.T("Elle ne vend plus rien du serveur. Ce qui est déjà acheté reste valable. Elle peut être inscrite de nouveau avec un code.", "It sells nothing from the hub any more. What is bought stays good. It can be enrolled again by a code.")).Render(ctx, templ_7745c5c3_Buffer)
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}

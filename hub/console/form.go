@@ -104,7 +104,10 @@ func parseDecimal(s string, digits int) (uint64, bool) {
 		}
 	}
 	v, err := strconv.ParseUint(n, 10, 64)
-	return v, err == nil
+	if err != nil {
+		return 0, false
+	}
+	return v, true
 }
 
 // writeDecimal is parseDecimal back.
