@@ -174,7 +174,7 @@ func TestTimeOfASlowAnswer(t *testing.T) {
 // hub does not overrule it.
 func TestClockThatDiffers(t *testing.T) {
 	h := newFakeHub(t)
-	h.now = func() time.Time { return day.Add(3 * time.Hour) }
+	h.now = func() time.Time { return day.Add(200 * time.Minute) }
 	z := joined(t, h)
 	if f := z.found("clock"); !strings.Contains(f.Detail, "3h") {
 		t.Errorf("finding: %+v", f)
@@ -188,7 +188,7 @@ func TestClockThatDiffers(t *testing.T) {
 	if now := z.clock.Now().Wall; now.After(day.Add(time.Hour)) {
 		t.Errorf("the time went to %v", now)
 	}
-	z.clock.set(func(c *handClock) { c.wall = c.wall.Add(3 * time.Hour) })
+	z.clock.set(func(c *handClock) { c.wall = c.wall.Add(200 * time.Minute) })
 	eventually(t, "the finding is gone", func() bool { return len(z.central.Status().Findings) == 0 })
 }
 
