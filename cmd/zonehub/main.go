@@ -67,6 +67,7 @@ func init() {
 		{"forfait list", "", "list what is on sale", defineForfaitList},
 		{"forfait withdraw", "ID", "take a forfait off sale", defineForfaitWithdraw},
 		{"voucher create", "--forfait ID --reseller ID --count N", "make vouchers and print their codes", defineVoucherCreate},
+		{"sandbox", "", "play a plain RGZ server, for tests; nothing in it is real", defineSandbox},
 		{"version", "", "print the version", defineVersion},
 	}
 }
@@ -244,7 +245,7 @@ func help() string {
 	for _, c := range commands {
 		fmt.Fprintf(&b, "  %-60s %s\n", strings.TrimRight("zonehub "+c.name+" "+c.args, " "), c.short)
 	}
-	b.WriteString("\nEvery command but version works on the database itself: give it the same --data and --database as serve.\n" +
+	b.WriteString("\nEvery command but sandbox and version works on the database itself: give it the same --data and --database as serve.\n" +
 		"A flag that is not given is taken from the environment (--tls-cert from ZONEHUB_TLS_CERT), or from --config FILE.\n" +
 		"Exit codes: 0 done, 1 failed, 2 the command line makes no sense.\n")
 	return b.String()
