@@ -49,7 +49,7 @@ func TestMain(m *testing.M) {
 
 func child() error {
 	raiseFiles()
-	debug.SetGCPercent(50) // as zonehub has it
+	debug.SetGCPercent(40) // as zonehub has it
 	cert, _ := testCertificate()
 	feed := newFakeFeed()
 	s := New(Options{TLS: &tls.Config{Certificates: []tls.Certificate{cert}}})
