@@ -290,6 +290,17 @@ func TestRollout(t *testing.T) {
 	w.hasNot(a, "/next")
 	b.post("/rollouts/"+id+"/next", nil, 409)
 	b.post("/rollouts/"+id+"/other", nil, 404)
+
+	// It goes on where it was, in spite of the refusal before.
+	b.post("/rollouts/"+id+"/resume", nil, 303)
+	w.ok(w.hub.MoveRollouts(t.Context()))
+	w.has(b.get("/rollouts", 200), "running", "stage 2 of 3")
+	w.has(b.post("/rollouts/"+id+"/resume", nil, 422), "not stopped")
+	// Not so when a newer version is out.
+	forfait := regexp.MustCompile(`href="/forfaits/([^"/]+-[^"]+)"`).FindStringSubmatch(b.get("/rollouts", 200).body)[1]
+	b.post("/rollouts/"+id+"/stop", url.Values{"reason": {"enough"}}, 303)
+	b.post("/forfaits/"+forfait, offer(map[string]string{"price": "2600"}), 303)
+	w.has(b.post("/rollouts/"+id+"/resume", nil, 422), "something newer was sent")
 	b.post("/rollouts/none/next", nil, 404)
 
 	// A reseller follows no rollouts, so his changes go out at once.
@@ -343,7 +354,14 @@ func TestSettings(t *testing.T) {
 		}
 	}
 	b.post("/settings/message", url.Values{"to": {"all"}, "fr": {"Par étapes"}, "staged": {"on"}}, 303)
-	w.has(b.get("/rollouts", 200), "Message to customers")
+	a := b.get("/rollouts", 200)
+	w.has(a, "Message to customers")
+	id := regexp.MustCompile(`/rollouts/([^/]+)/stop`).FindStringSubmatch(a.body)[1]
+	b.post("/rollouts/"+id+"/stop", url.Values{"reason": {"wrong words"}}, 303)
+	b.post("/rollouts/"+id+"/resume", nil, 303)
+	b.post("/rollouts/"+id+"/stop", url.Values{"reason": {"wrong words"}}, 303)
+	b.post("/settings/message", url.Values{"to": {"all"}, "fr": {"Autre"}}, 303)
+	w.has(b.post("/rollouts/"+id+"/resume", nil, 422), "something newer was sent")
 }
 
 func TestUsersAndResellers(t *testing.T) {

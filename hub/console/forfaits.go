@@ -296,11 +296,14 @@ func (a *call) changeRollout() error {
 			return err
 		}
 		if r.ID == "" {
-			a.f.top = a.p.T("Ce déploiement est déjà terminé ou arrêté.", "This rollout is over or stopped already.")
-			return a.show(http.StatusConflict, errorPage(a.p, ""))
+			return a.show(http.StatusConflict, errorPage(a.p, a.p.T("Ce déploiement est déjà terminé ou arrêté.", "This rollout is over or stopped already.")))
 		}
 	case "stop":
 		if err := a.hub.StopRollout(a.r.Context(), a.p.by, id, a.f.get("reason")); err != nil {
+			return err
+		}
+	case "resume":
+		if err := a.hub.ResumeRollout(a.r.Context(), a.p.by, id); err != nil {
 			return err
 		}
 	default:

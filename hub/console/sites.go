@@ -13,7 +13,6 @@ import (
 type sitesView struct {
 	sites     []hub.Site
 	resellers []option
-	currency  string
 }
 
 // reseller is the name of a site's.
@@ -81,11 +80,7 @@ func (a *call) enrolment() error {
 	return a.show(http.StatusOK, enrolment(a.p, e))
 }
 
-// settingKinds are what can be sent, by the last element of the form's
-// address.
-var settingKinds = []string{"brand", "message", "garden", "link"}
-
-// targets are whom the user may send settings to: "" everybody, "r/ID" all
+// targets are whom the user may send settings to: "all" everybody, "r/ID" all
 // sites of a reseller, "s/ID" one site.
 func (a *call) targets() ([]option, error) {
 	rs, err := a.hub.Resellers(a.r.Context(), a.p.by)

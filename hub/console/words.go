@@ -129,7 +129,7 @@ func (p page) rate(bits uint64) string {
 		return p.T("sans limite", "no limit")
 	}
 	if bits >= 1_000_000 {
-		return p.point(writeDecimal(bits/100_000, 1)) + nbsp + "Mbit/s"
+		return p.point(writeDecimal(bits/1000, 3)) + nbsp + "Mbit/s"
 	}
 	return p.point(writeDecimal(bits, 3)) + nbsp + "kbit/s"
 }
