@@ -21,6 +21,7 @@ type Hub struct {
 	zone   *time.Location
 	log    *slog.Logger
 	fleet  fleet
+	acks   gathering
 	rounds rounds
 }
 

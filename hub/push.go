@@ -180,6 +180,7 @@ func (h *Hub) Acks(ctx context.Context, g Gateway, a api.Acks) error {
 		return invalid("%d answers at once; send %d at most", len(a.Acks), api.MaxAcks)
 	}
 	acks := make([]Ack, 0, len(a.Acks))
+	smooth := true
 	for _, x := range a.Acks {
 		switch {
 		case x.Outcome != api.Applied && x.Outcome != api.Refused && x.Outcome != api.RolledBack:
@@ -193,10 +194,16 @@ func (h *Hub) Acks(ctx context.Context, g Gateway, a api.Acks) error {
 		if x.Outcome == api.Refused && x.Have != 0 {
 			ack.Outcome = Stale
 		}
+		smooth = smooth && ack.Outcome == api.Applied
 		acks = append(acks, ack)
 	}
-	if len(acks) == 0 {
+	switch {
+	case len(acks) == 0:
 		return nil
+	case smooth:
+		return h.acks.put(ctx, acks, func(ctx context.Context, all []Ack) error {
+			return h.store.Write(ctx, func(tx Tx) error { return tx.PutAcks(all) })
+		})
 	}
 	return h.store.Write(ctx, func(tx Tx) error {
 		if err := tx.PutAcks(acks); err != nil {

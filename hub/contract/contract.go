@@ -213,7 +213,7 @@ func (c *Contract) Proxy(target *url.URL, transport http.RoundTripper, report fu
 		FlushInterval: -1, Transport: transport,
 		// The hub or the gateway has hung up: that breaks no contract.
 		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, _ error) { w.WriteHeader(http.StatusBadGateway) },
-		Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(target) },
+		Rewrite:      func(r *httputil.ProxyRequest) { r.SetURL(target) },
 		ModifyResponse: func(a *http.Response) error {
 			e := Exchange{
 				Method: a.Request.Method, URL: a.Request.URL.String(), Header: a.Request.Header,

@@ -65,13 +65,17 @@ func (t *tx) LastPush(g hub.Gateway, kind string, after uint64) (hub.Push, error
 
 func (t *tx) PutAcks(acks []hub.Ack) error {
 	// One statement cannot change a row twice: the last answer counts.
-	last := map[uint64]int{}
+	type row struct {
+		seq     uint64
+		gateway string
+	}
+	last := map[row]int{}
 	for i, a := range acks {
-		last[a.Seq] = i
+		last[row{a.Seq, a.Gateway}] = i
 	}
 	values := make([]any, 0, 6*len(acks))
 	for i, a := range acks {
-		if last[a.Seq] == i {
+		if last[row{a.Seq, a.Gateway}] == i {
 			values = append(values, int64(a.Seq), a.Gateway, a.Outcome, a.Reason, int64(a.Have), ms(a.At))
 		}
 	}
