@@ -62,17 +62,18 @@ var arrows = []row{
 	{"shaper/mikrotik/...", []string{".", "shaper"}, []string{"github.com/go-routeros/routeros/v3"}},
 
 	{"sync/api", nil, nil},
-	{"sync/central", []string{".", "sync/api"}, nil},
+	{"sync/central", []string{".", "sync/api", "internal/http1"}, nil},
 
 	{"hub", []string{".", "sync/api"}, nil},
 	{"hub/...", []string{".", "hub", "sync/api"}, []string{"*"}},
 
 	{"internal/clock", []string{"."}, nil},
 	{"internal/config", []string{"."}, []string{"github.com/pelletier/go-toml/v2", "golang.org/x/net/publicsuffix"}},
-	{"internal/control", []string{"."}, nil},
+	{"internal/control", []string{".", "internal/http1"}, nil},
 	{"internal/disk/...", []string{"internal/disk"}, nil},
 	{"internal/dns", []string{"."}, []string{"golang.org/x/net/dns/dnsmessage"}},
-	{"internal/doctor", nil, nil},
+	{"internal/doctor", []string{"internal/http1"}, nil},
+	{"internal/http1", nil, nil},
 	{"internal/journal", []string{"internal/disk"}, nil},
 	{"internal/store", []string{".", "internal/journal", "internal/disk"}, []string{"go.etcd.io/bbolt"}},
 }

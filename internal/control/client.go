@@ -1,7 +1,6 @@
 package control
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -12,12 +11,11 @@ import (
 	"net"
 	"net/http"
 	"syscall"
-	"time"
+
+	"zonegate/internal/http1"
 )
 
-// A Client asks a daemon, or a Handler in its own process. It writes and reads
-// HTTP by itself: the transport of net/http would weigh most of a megabyte on
-// a router.
+// A Client asks a daemon, or a Handler in its own process.
 type Client struct {
 	exchange func(*http.Request) (*http.Response, error)
 }
@@ -30,7 +28,11 @@ func Dial(ctx context.Context, path string) (*Client, error) {
 		return nil, err
 	}
 	conn.Close()
-	return &Client{func(r *http.Request) (*http.Response, error) { return overSocket(path, r) }}, nil
+	daemon := &http1.Client{
+		Dial:      func(ctx context.Context) (net.Conn, error) { return dial(ctx, path) },
+		MaxHeader: 16 << 10,
+	}
+	return &Client{daemon.Do}, nil
 }
 
 func dial(ctx context.Context, path string) (net.Conn, error) {
@@ -46,41 +48,6 @@ func dial(ctx context.Context, path string) (net.Conn, error) {
 		return nil, fmt.Errorf("reaching the daemon: %w", err)
 	}
 	return conn, nil
-}
-
-// overSocket makes one request over a connection of its own, which closing the
-// answer's body closes.
-func overSocket(path string, r *http.Request) (*http.Response, error) {
-	conn, err := dial(r.Context(), path)
-	if err != nil {
-		return nil, err
-	}
-	stop := context.AfterFunc(r.Context(), func() { conn.SetDeadline(time.Unix(1, 0)) })
-	r.Close = true
-	err = r.Write(conn)
-	var resp *http.Response
-	if err == nil {
-		resp, err = http.ReadResponse(bufio.NewReader(conn), r)
-	}
-	if err != nil {
-		stop()
-		conn.Close()
-		return nil, errors.Join(err, r.Context().Err())
-	}
-	resp.Body = &connBody{resp.Body, conn, stop}
-	return resp, nil
-}
-
-// A connBody is the body of the only answer of a connection.
-type connBody struct {
-	io.ReadCloser
-	conn net.Conn
-	stop func() bool
-}
-
-func (b *connBody) Close() error {
-	b.stop()
-	return b.conn.Close()
 }
 
 // Local returns a client of a Handler in this process.

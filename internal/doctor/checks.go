@@ -1,7 +1,6 @@
 package doctor
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +8,8 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
+
+	"zonegate/internal/http1"
 )
 
 // ErrNoDaemon is what a Daemon returns when none is running.
@@ -344,7 +345,14 @@ func (g *Gateway) portal(ctx context.Context) Finding {
 	// A page somewhere else, which a stranger's phone is led away from: the
 	// gateway itself is no customer, so it has no page of its own.
 	req.Host = "doctor.invalid"
-	resp, err := exchange(ctx, at, req)
+	portal := http1.Client{
+		Dial: func(ctx context.Context) (net.Conn, error) {
+			var d net.Dialer
+			return d.DialContext(ctx, "tcp", at.String())
+		},
+		MaxHeader: 16 << 10,
+	}
+	resp, err := portal.Do(req)
 	if err != nil {
 		return fail(fix, "%v", err)
 	}
@@ -353,25 +361,6 @@ func (g *Gateway) portal(ctx context.Context) Finding {
 		return ok("http://%s leads to %s", at, to)
 	}
 	return fail(fix, "http://%s answers %s instead of leading to its pages", at, resp.Status)
-}
-
-// exchange makes one request over a connection of its own. The client of
-// net/http would weigh most of a megabyte on a router.
-func exchange(ctx context.Context, at netip.AddrPort, req *http.Request) (*http.Response, error) {
-	var d net.Dialer
-	conn, err := d.DialContext(ctx, "tcp", at.String())
-	if err != nil {
-		return nil, err
-	}
-	defer conn.Close()
-	if end, ok := ctx.Deadline(); ok {
-		conn.SetDeadline(end)
-	}
-	req.Close = true
-	if err := req.Write(conn); err != nil {
-		return nil, err
-	}
-	return http.ReadResponse(bufio.NewReader(conn), req)
 }
 
 func (g *Gateway) daemon(ctx context.Context) Finding {

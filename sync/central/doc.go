@@ -7,6 +7,6 @@
 // customer. Everything of value is the Gate's, in its journal; this package
 // keeps one small file, hub.json, with the gateway's secret.
 //
-// It knows the domain and sync/api, no other adapter, and nothing of the hub's
-// own code.
+// It knows the domain, sync/api and internal/http1, no other adapter, and
+// nothing of the hub's own code.
 package central

@@ -118,7 +118,7 @@ func (h *fakeHub) endpoint() Endpoint {
 	if err := os.WriteFile(name, h.ca.pem, 0o600); err != nil {
 		h.t.Fatal(err)
 	}
-	return Endpoint{URL: h.server.URL + "/api/v1", CA: name, Proxy: func(*http.Request) (*url.URL, error) { return nil, nil }}
+	return Endpoint{URL: h.server.URL + "/api/v1", CA: name, Proxy: func(*url.URL) (*url.URL, error) { return nil, nil }}
 }
 
 func (h *fakeHub) set(f func()) {

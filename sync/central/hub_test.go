@@ -6,7 +6,6 @@ import (
 	"errors"
 	"log/slog"
 	"net"
-	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -49,7 +48,7 @@ func newRealHub(t *testing.T) *realHub {
 		t.Fatal(err)
 	}
 	ca := newAuthority(t)
-	h.at = Endpoint{CA: filepath.Join(dir, "ca.pem"), Proxy: func(*http.Request) (*url.URL, error) { return nil, nil }}
+	h.at = Endpoint{CA: filepath.Join(dir, "ca.pem"), Proxy: func(*url.URL) (*url.URL, error) { return nil, nil }}
 	if err := os.WriteFile(h.at.CA, ca.pem, 0o600); err != nil {
 		t.Fatal(err)
 	}

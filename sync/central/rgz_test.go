@@ -46,7 +46,7 @@ func newRGZ(t *testing.T) (*rgzServer, *RGZ, *zone) {
 		io.WriteString(w, s.pages[n-1])
 	}))
 	t.Cleanup(server.Close)
-	at := Endpoint{URL: server.URL + "/api/v1", Proxy: func(*http.Request) (*url.URL, error) { return nil, nil }}
+	at := Endpoint{URL: server.URL + "/api/v1", Proxy: func(*url.URL) (*url.URL, error) { return nil, nil }}
 	z := newZone(t, at)
 	return s, &RGZ{Endpoint: at, Gate: z.gate, Clock: z.clock}, z
 }

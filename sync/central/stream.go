@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"zonegate"
+	"zonegate/internal/http1"
 	"zonegate/sync/api"
 )
 
@@ -84,8 +85,7 @@ func (l *line) follow(ctx context.Context) error {
 	header.Set("Accept", "text/event-stream")
 	a, err := l.client.send(ctx, http.MethodGet, api.PathEvents, header, nil)
 	if err != nil {
-		var t interface{ Timeout() bool }
-		if errors.As(err, &t) && t.Timeout() && strings.Contains(err.Error(), "headers") {
+		if errors.Is(err, http1.ErrNoHeader) {
 			// Heartbeats pass: a proxy waits for the end of the answer.
 			return errEaten
 		}

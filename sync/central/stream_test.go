@@ -376,7 +376,7 @@ func TestProxy(t *testing.T) {
 	})
 	at := h.endpoint()
 	at.URL = "https://hub.test/api/v1"
-	at.Proxy = func(*http.Request) (*url.URL, error) { return url.Parse("http://" + l.Addr().String()) }
+	at.Proxy = func(*url.URL) (*url.URL, error) { return url.Parse("http://" + l.Addr().String()) }
 	z := newZone(t, at)
 	z.open()
 	if err := z.central.Join(t.Context(), "code"); err != nil {
