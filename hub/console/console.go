@@ -131,7 +131,7 @@ func (c *Console) route() {
 	lay("GET /vouchers", users, (*call).vouchersPage)
 	lay("POST /vouchers", managers, (*call).generate)
 	lay("POST /vouchers/csv", managers, (*call).codesCSV)
-	lay("POST /batches/{id}/revoke", managers, (*call).revokeBatch)
+	lay("POST /vouchers/revoke", managers, (*call).revokeBatch)
 
 	lay("GET /users", managers, (*call).usersPage)
 	lay("POST /users", managers, (*call).createUser)

@@ -160,7 +160,7 @@ func TestVouchers(t *testing.T) {
 			t.Error("a code is in the log")
 		}
 	}
-	b.post("/batches/"+bs[0].ID+"/revoke", url.Values{"reason": {"lost"}}, 303)
+	b.post("/vouchers/revoke", url.Values{"batch": {bs[0].ID}, "reason": {"lost"}}, 303)
 	w.has(b.get("/vouchers", 200), "revoked")
 }
 

@@ -361,3 +361,16 @@ func (p page) forfaitTitle(v forfaitView) string {
 	}
 	return v.newest().Plan.Name
 }
+
+// outcome says what became of a change on a gateway.
+func (p page) outcome(o string) string {
+	switch o {
+	case api.Refused:
+		return p.T("refusé", "refused")
+	case api.RolledBack:
+		return p.T("annulé après essai", "taken back after a trial")
+	case hub.Stale:
+		return p.T("elle a déjà une version plus récente", "it has a newer version already")
+	}
+	return o
+}

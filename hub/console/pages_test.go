@@ -68,7 +68,7 @@ func TestWhoMaySeeWhat(t *testing.T) {
 		{"/users", url.Values{"name": {"new-WHO"}, "password": {password}, "again": {password}, "role": {"admin"}}, [4]int{303, 303, 403, 303}},
 		{"/resellers", url.Values{"name": {"New WHO"}, "vouchers": {"1"}, "sites": {"1"}, "gateways": {"1"}}, [4]int{303, 403, 403, 403}},
 		{"/resellers/" + w.kofi.ID, url.Values{"name": {"Kofi"}, "vouchers": {"9"}, "sites": {"9"}, "gateways": {"9"}}, [4]int{303, 403, 403, 403}},
-		{"/batches/" + b.ID + "/revoke", why, [4]int{303, 303, 403, 403}},
+		{"/vouchers/revoke", url.Values{"batch": {b.ID}, "reason": {"test"}}, [4]int{303, 303, 403, 403}},
 		{"/gateways/" + w.gateway.ID + "/revoke", why, [4]int{303, 303, 403, 403}},
 	} {
 		for _, i := range []int{3, 2, 1, 0} {

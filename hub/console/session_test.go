@@ -169,7 +169,7 @@ func TestFormsNeedTheirToken(t *testing.T) {
 	before := w.deeds()
 	for _, path := range []string{"/logout", "/language", "/account", "/gateways/" + w.gateway.ID + "/revoke", "/gateways/" + w.gateway.ID + "/alarm",
 		"/sites", "/sites/" + w.site.ID + "/code", "/settings/message", "/forfaits/new", "/forfaits/" + w.forfait.Plan.ID,
-		"/forfaits/" + w.forfait.Plan.ID + "/withdraw", "/rollouts/x/stop", "/vouchers", "/vouchers/csv", "/batches/x/revoke",
+		"/forfaits/" + w.forfait.Plan.ID + "/withdraw", "/rollouts/x/stop", "/vouchers", "/vouchers/csv", "/vouchers/revoke",
 		"/users", "/users/x/password", "/users/x/disable", "/resellers", "/resellers/" + w.kofi.ID, "/login", "/setup"} {
 		for _, token := range []string{"", "x", foreign, own + "x"} {
 			// With all that these forms would need.

@@ -219,7 +219,7 @@ func cell(s string) string {
 }
 
 func (a *call) revokeBatch() error {
-	if err := a.hub.RevokeBatch(a.r.Context(), a.p.by, a.r.PathValue("id"), a.f.get("reason")); err != nil {
+	if err := a.hub.RevokeBatch(a.r.Context(), a.p.by, a.f.get("batch"), a.f.get("reason")); err != nil {
 		return err
 	}
 	q := url.Values{"done": {"1"}}
