@@ -23,7 +23,7 @@ import (
 
 const usage = `zonelab runs a whole hotspot zone on this machine.
 
-  zonelab up [--phones N] [--nas | --mikrotik] [--detach] [--json] [--name NAME]
+  zonelab up [--phones N] [--nas | --mikrotik] [--no-hub] [--detach] [--json] [--name NAME]
                               build the zone; Ctrl-C takes it down
   zonelab exec HOST -- CMD    run a command at phone1, phone2, gateway, internet,
                               nas or router
@@ -35,12 +35,15 @@ const usage = `zonelab runs a whole hotspot zone on this machine.
 
 Run a command with --help for its flags.
 
-With --mikrotik a simulated RouterOS stands between phones and internet, and
-the gateway beside it drives it over its API. It lets real packets through, and
-ends real volume and time by itself, a tenth of a second exact. Rates it bounds
-by dropping, for each device by itself: a committed rate and the parent of all
-queues are only numbers there. It is no MikroTik: what no document says of one
-is assumed in shaper/mikrotik/simros.
+The gateway has joined a real hub on the internet of the zone, and sells its
+forfait beside the plans of its configuration.
+
+With --mikrotik there is no hub. A simulated RouterOS stands between phones and
+internet then, and the gateway beside it drives it over its API. It lets real
+packets through, and ends real volume and time by itself, a tenth of a second
+exact. Rates it bounds by dropping, for each device by itself: a committed rate
+and the parent of all queues are only numbers there. It is no MikroTik: what no
+document says of one is assumed in shaper/mikrotik/simros.
 `
 
 func main() {
@@ -119,6 +122,8 @@ func up(args []string, stdout, stderr io.Writer) error {
 	f.StringVar(&opts.LinkDown, "link-down", "100M", "the uplink's download rate")
 	f.StringVar(&opts.LinkUp, "link-up", "100M", "the uplink's upload rate")
 	f.StringVar(&opts.Zonegate, "zonegate", "", "the gateway's program (default: beside zonelab)")
+	f.StringVar(&opts.Zonehub, "zonehub", "", "the hub's program (default: beside zonelab)")
+	noHub := f.Bool("no-hub", false, "no hub: the gateway sells by itself (always so with --mikrotik and --no-daemon)")
 	f.IntVar(&opts.BrowserPort, "browser-port", 8477, "port on 127.0.0.1 for your browser, or the next free one; 0 for none")
 	noDaemon := f.Bool("no-daemon", false, "only the network, no gateway daemon")
 	detach := f.Bool("detach", false, "return when the zone is ready and leave it running")
@@ -127,6 +132,9 @@ func up(args []string, stdout, stderr io.Writer) error {
 		return err
 	}
 	opts.Name, opts.Daemon = *name, !*noDaemon
+	if !*noHub && !*noDaemon && !opts.MikroTik {
+		opts.Central = lab.CentralHub
+	}
 	if *detach {
 		info, err := lab.Detach(opts.Name, opts.BrowserPort, withoutDetach(args))
 		if err != nil {
@@ -345,6 +353,9 @@ func describe(w io.Writer, info lab.Info, asJSON bool, opts lab.Options, detache
 	if opts.MikroTik {
 		describeRouter(&b, suffix)
 	}
+	if info.Hub != nil {
+		describeHub(&b, info.Hub)
+	}
 	fmt.Fprintf(&b, "\nLogs:\n")
 	for _, name := range sortedKeys(info.Logs) {
 		fmt.Fprintf(&b, "  %s\n", info.Logs[name])
@@ -378,6 +389,18 @@ func describeNAS(b *strings.Builder, secret string, vouchers []lab.Voucher, suff
 	report("Start", "")
 	report("Interim-Update", ",Acct-Session-Time=60,Acct-Input-Octets=0,Acct-Output-Octets=20000000")
 	fmt.Fprintf(b, "Then the log of nas shows the Disconnect-Request (radclient: apt install freeradius-utils).\n")
+}
+
+// describeHub prints how to look at the hub and to change what it sells.
+func describeHub(b *strings.Builder, h *lab.Hub) {
+	fmt.Fprintf(b, "\nThe hub, which the gateway has joined, is at %s.\n", h.API)
+	if h.Pages != "" {
+		fmt.Fprintf(b, "Its pages, for your browser: %s   (user %s, password %s;\n"+
+			"                             the certificate is the lab's own, so a browser warns)\n", h.Pages, h.Admin, h.Password)
+	}
+	fmt.Fprintf(b, "Change its forfait %q, for those who have it too, and see their rate change:\n", h.Forfait.Name)
+	fmt.Fprintf(b, "  %s forfait set --data %s --id %s --mir-kbps 20000 --running\n", h.Program, h.Data, h.Forfait.ID)
+	fmt.Fprintf(b, "  %s gateway list --data %s     (and more: %[1]s help)\n", h.Program, h.Data)
 }
 
 // describeRouter prints how to look at the simulated MikroTik and to disturb

@@ -19,11 +19,11 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// A front is the door on 127.0.0.1 to phone1's browser. It only moves bytes
-// to the helper's unix socket, which crosses network namespaces.
+// A front is a door on 127.0.0.1 to something inside the lab. It only moves
+// bytes.
 type front struct {
 	ln    net.Listener
-	sock  string
+	dial  func() (net.Conn, error) // to what is behind it
 	mu    sync.Mutex
 	conns map[net.Conn]struct{} // nil once closed
 	done  sync.WaitGroup
@@ -31,24 +31,30 @@ type front struct {
 
 // startBrowser makes phone1 reachable for a person's browser.
 func (l *Lab) startBrowser() error {
-	ln, err := listenFront(l.opts.BrowserPort)
+	ln, err := listenFront(frontVar, l.opts.BrowserPort)
 	if err != nil {
 		return err
 	}
-	f := &front{ln: ln, sock: filepath.Join(l.state.Dir, "browser.sock"), conns: make(map[net.Conn]struct{})}
+	// A unix socket crosses network namespaces.
+	sock := filepath.Join(l.state.Dir, "browser.sock")
+	f := newFront(ln, func() (net.Conn, error) { return net.Dial("unix", sock) })
 	own := ln.Addr().String()
-	if _, err := l.spawn("browser", l.Command("phone1", l.self, roleBrowser, f.sock, own, l.portalAddr())); err != nil {
+	if _, err := l.spawn("browser", l.Command("phone1", l.self, roleBrowser, sock, own, l.portalAddr())); err != nil {
 		ln.Close()
 		return err
 	}
-	if err := waitSocket(f.sock); err != nil {
+	if err := waitSocket(sock); err != nil {
 		ln.Close()
 		return fmt.Errorf("starting browser helper: %w: %s", err, tail(l.Info.Logs["browser"], 5))
 	}
-	l.browser = f
+	l.fronts = append(l.fronts, f)
 	l.Info.Browser = "http://" + own + "/"
 	f.done.Go(f.serve)
 	return nil
+}
+
+func newFront(ln net.Listener, dial func() (net.Conn, error)) *front {
+	return &front{ln: ln, dial: dial, conns: make(map[net.Conn]struct{})}
 }
 
 // listenNear listens on 127.0.0.1 at the port or one of the next fifty.
@@ -97,7 +103,7 @@ func (f *front) join(conn net.Conn) error {
 		return net.ErrClosed
 	}
 	defer f.forget(conn)
-	peer, err := net.Dial("unix", f.sock)
+	peer, err := f.dial()
 	if err != nil {
 		return err
 	}

@@ -23,13 +23,11 @@ func Rerun(browserPort int, args []string) (int, error) {
 	cmd := exec.Command(self, args...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	Privilege(cmd)
-	file, err := passFront(cmd, browserPort)
+	started, err := passFronts(cmd, browserPort)
 	if err != nil {
 		return 0, err
 	}
-	if file != nil {
-		defer file.Close()
-	}
+	defer started()
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer signal.Stop(signals)
@@ -86,13 +84,11 @@ func Detach(name string, browserPort int, args []string) (Info, error) {
 	cmd.Stdout, cmd.Stderr = nil, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	Privilege(cmd)
-	file, err := passFront(cmd, browserPort)
+	started, err := passFronts(cmd, browserPort)
 	if err != nil {
 		return Info{}, err
 	}
-	if file != nil {
-		defer file.Close()
-	}
+	defer started()
 	if err := cmd.Start(); err != nil {
 		return Info{}, noUserNS(err)
 	}

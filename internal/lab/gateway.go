@@ -76,6 +76,7 @@ type gatewayConfig struct {
 	} `toml:"portal"`
 	DNS    *dnsConfig    `toml:"dns,omitempty"`
 	Garden *gardenConfig `toml:"garden,omitempty"`
+	Hub    *hubConfig    `toml:"hub,omitempty"`
 	Limits struct {
 		Checkpoint string `toml:"checkpoint"`
 	} `toml:"limits"`
@@ -103,7 +104,7 @@ type mikrotikConfig struct {
 // writeConfig writes the daemon's configuration. It starts the router that is
 // part of it.
 func (l *Lab) writeConfig(ctx context.Context) error {
-	program, err := findZonegate(l.opts.Zonegate)
+	program, err := findProgram("zonegate", l.opts.Zonegate)
 	if err != nil {
 		return err
 	}
@@ -129,6 +130,9 @@ func (l *Lab) writeConfig(ctx context.Context) error {
 		c.DNS = &dnsConfig{Port: 2053, Upstream: []string{internet4.String()}}
 		c.Garden = &gardenConfig{Domains: []string{"garden.example"}}
 	}
+	if h := l.Info.Hub; h != nil {
+		c.Hub = &hubConfig{Mode: h.Kind, URL: h.API, CAFile: h.CA}
+	}
 	c.Limits.Checkpoint = l.opts.Checkpoint
 	c.Plans = l.opts.Plans
 	text, err := toml.Marshal(c)
@@ -143,11 +147,11 @@ func (l *Lab) writeConfig(ctx context.Context) error {
 	return nil
 }
 
-// findZonegate looks for the daemon's program where a build leaves it.
-func findZonegate(given string) (string, error) {
+// findProgram looks for one of our programs where a build leaves it.
+func findProgram(name, given string) (string, error) {
 	if given != "" {
 		if _, err := os.Stat(given); err != nil {
-			return "", fmt.Errorf("finding the gateway's program: %w", err)
+			return "", fmt.Errorf("finding %s: %w", name, err)
 		}
 		return filepath.Abs(given)
 	}
@@ -155,12 +159,12 @@ func findZonegate(given string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("finding own program: %w", err)
 	}
-	for _, path := range []string{filepath.Join(filepath.Dir(self), "zonegate"), "build/zonegate"} {
+	for _, path := range []string{filepath.Join(filepath.Dir(self), name), filepath.Join("build", name)} {
 		if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() {
 			return filepath.Abs(path)
 		}
 	}
-	return "", errors.New("no zonegate beside zonelab: build it (go build -o build/ ./cmd/...) or name it with --zonegate PATH")
+	return "", fmt.Errorf("no %s beside zonelab: build it (go build -o build/ ./cmd/...) or name it with --%[1]s PATH", name)
 }
 
 // StartGateway starts the gateway's daemon and waits until its portal answers.

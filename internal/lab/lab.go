@@ -34,6 +34,14 @@ type Options struct {
 	// MikroTik has a simulated RouterOS between phones and internet, and the
 	// gateway beside it, which drives it over its API.
 	MikroTik bool
+	// Central is the kind of central server on the internet, CentralHub or
+	// CentralRGZ; empty is none. With a hub the gateway joins it and sells its
+	// forfait beside the plans; with an RGZ server there are no others.
+	Central string
+	// HubDataDir is the hub's data directory; empty means inside the lab's own.
+	HubDataDir string
+	// Zonehub is the hub's program. Empty looks beside the own program.
+	Zonehub string
 	// Daemon starts the gateway's daemon. Without it there is only a network.
 	Daemon bool
 	// Zonegate is the daemon's program. Empty looks beside the own program.
@@ -74,6 +82,21 @@ func (o *Options) setDefaults() error {
 	if o.MikroTik && (o.NAS || o.Crowd > 0 || !o.Daemon) {
 		return errors.New("a lab with a MikroTik has the daemon, and neither a NAS nor a crowd")
 	}
+	switch o.Central {
+	case "":
+	case CentralHub, CentralRGZ:
+		if o.MikroTik || !o.Daemon {
+			return errors.New("a lab with a central server has the daemon, and no MikroTik")
+		}
+	default:
+		return fmt.Errorf("no central server %q: choose %s or %s", o.Central, CentralHub, CentralRGZ)
+	}
+	if o.Central == CentralRGZ {
+		if len(o.Plans) > 0 {
+			return errors.New("a lab with an RGZ server sells what that server has, and no plans of its own")
+		}
+		o.Plans = []Plan{}
+	}
 	if o.LinkDown == "" {
 		o.LinkDown = "100M"
 	}
@@ -113,6 +136,7 @@ type Info struct {
 	Browser  string            `json:"browser"`
 	Config   string            `json:"config"`
 	Control  string            `json:"control"`
+	Hub      *Hub              `json:"hub,omitempty"`
 }
 
 // A Lab is a zone that runs. Its methods are for one goroutine, except Command,
@@ -127,7 +151,8 @@ type Lab struct {
 	tasks   sync.WaitGroup
 	gateway *child
 	kids    []*child
-	browser *front
+	hub     *child // the central server
+	fronts  []*front
 }
 
 // Up builds a lab and waits until it is ready. It first removes what a lab of
@@ -157,8 +182,10 @@ func Up(ctx context.Context, opts Options) (*Lab, error) {
 // claim takes the lab's name and directory.
 func (l *Lab) claim() error {
 	dir := stateDir(l.opts.Name)
-	if fd, err := strconv.Atoi(os.Getenv(frontVar)); err == nil {
-		unix.CloseOnExec(fd)
+	for _, name := range frontVars {
+		if fd, err := strconv.Atoi(os.Getenv(name)); err == nil {
+			unix.CloseOnExec(fd)
+		}
 	}
 	if err := Settle(); err != nil {
 		return err
@@ -239,6 +266,11 @@ func (l *Lab) build(ctx context.Context) error {
 	if err := l.startResolver(); err != nil {
 		return err
 	}
+	if l.opts.Central != "" {
+		if err := l.startCentral(ctx); err != nil {
+			return fmt.Errorf("starting the central server: %w", err)
+		}
+	}
 	if l.opts.Daemon {
 		if err := l.writeConfig(ctx); err != nil {
 			return err
@@ -253,6 +285,11 @@ func (l *Lab) build(ctx context.Context) error {
 		}
 		if err := l.makeVouchers(ctx); err != nil {
 			return err
+		}
+		if l.opts.Central == CentralHub {
+			if err := l.joinHub(ctx); err != nil {
+				return err
+			}
 		}
 		if l.opts.NAS {
 			if err := l.startNAS(ctx); err != nil {
@@ -310,8 +347,8 @@ func (l *Lab) writeResolvers() error {
 // Close ends the lab's processes and removes its namespaces and files.
 func (l *Lab) Close() error {
 	var errs []error
-	if l.browser != nil {
-		errs = append(errs, l.browser.close())
+	for _, f := range l.fronts {
+		errs = append(errs, f.close())
 	}
 	for i := len(l.kids) - 1; i >= 0; i-- {
 		errs = append(errs, l.kids[i].end(5*time.Second))

@@ -28,9 +28,15 @@ func outsideUID() int {
 // a user namespace made by Privilege.
 func Privileged() bool { return os.Geteuid() == 0 }
 
-// frontVar holds the number of an inherited listener for the browser: inside
-// the user namespace there is no way back to the network outside it.
-const frontVar = "ZONELAB_FRONT_FD"
+// The variables hold the numbers of inherited listeners, for the browser as
+// phone1 and for the hub's pages: inside the user namespace there is no way
+// back to the network outside it.
+const (
+	frontVar    = "ZONELAB_FRONT_FD"
+	hubFrontVar = "ZONELAB_HUB_FD"
+)
+
+var frontVars = []string{frontVar, hubFrontVar}
 
 // Privilege changes cmd so that it starts inside a new user namespace (with
 // mounts and a network of its own), where it may build a lab without root. As
@@ -71,29 +77,40 @@ func Settle() error {
 	return netlink.LinkSetUp(lo)
 }
 
-// passFront gives cmd a listener for the browser, where it cannot make one.
-// The caller closes what it returns once cmd has started.
-func passFront(cmd *exec.Cmd, port int) (*os.File, error) {
+// passFronts gives cmd listeners for the browser, where it cannot make them.
+// The caller calls what it returns once cmd has started.
+func passFronts(cmd *exec.Cmd, port int) (started func(), err error) {
+	var files []*os.File
+	started = func() {
+		for _, f := range files {
+			f.Close()
+		}
+	}
 	if Privileged() || port <= 0 {
-		return nil, nil
+		return started, nil
 	}
-	ln, err := listenNear(port)
-	if err != nil {
-		return nil, err
+	for i, name := range frontVars {
+		ln, err := listenNear(port + i)
+		if err != nil {
+			started()
+			return nil, err
+		}
+		file, err := ln.(*net.TCPListener).File()
+		ln.Close()
+		if err != nil {
+			started()
+			return nil, fmt.Errorf("listening for the browser: %w", err)
+		}
+		files = append(files, file)
+		cmd.ExtraFiles = append(cmd.ExtraFiles, file)
+		cmd.Env = append(cmd.Env, name+"="+strconv.Itoa(2+len(cmd.ExtraFiles)))
 	}
-	defer ln.Close()
-	file, err := ln.(*net.TCPListener).File()
-	if err != nil {
-		return nil, fmt.Errorf("listening for the browser: %w", err)
-	}
-	cmd.ExtraFiles = append(cmd.ExtraFiles, file)
-	cmd.Env = append(cmd.Env, frontVar+"="+strconv.Itoa(2+len(cmd.ExtraFiles)))
-	return file, nil
+	return started, nil
 }
 
-// listenFront returns the inherited listener, or makes one.
-func listenFront(port int) (net.Listener, error) {
-	fd, err := strconv.Atoi(os.Getenv(frontVar))
+// listenFront returns the listener inherited by that variable, or makes one.
+func listenFront(name string, port int) (net.Listener, error) {
+	fd, err := strconv.Atoi(os.Getenv(name))
 	if err != nil {
 		return listenNear(port)
 	}
