@@ -30,8 +30,16 @@ ROUTER_HOT := runtime/... sync/... bytes unicode/... math math/bits math/rand/..
 ROUTER_TINY := go.etcd.io/bbolt/errors golang.org/x/net/http2 \
 	golang.org/x/net/dns/dnsmessage vendor/golang.org/x/net/dns/dnsmessage
 
+# One file of the standard library is replaced for routers, as the modules in go.mod are:
+# third_party/stubs/README.md says why.
+ROUTER_OVERLAY := build/router-overlay.json
+
+# The linker would round each of the three segments to 64 KB, for kernels with such pages. Those
+# of 32-bit MIPS routers have 4 KB, few others 16.
+export MIPS_LDFLAGS := -R 16384
+
 # Written as GOFLAGS wants it, since the first value has a space in it.
-export ROUTER_GCFLAGS := '-gcflags=all=-l $(ROUTER_SMALL)' \
+export ROUTER_GCFLAGS := -overlay=$(ROUTER_OVERLAY) '-gcflags=all=-l $(ROUTER_SMALL)' \
 	$(foreach p,$(ROUTER_HOT) $(ROUTER_TINY),-gcflags=$(p)=$(ROUTER_SMALL))
 
 # Tests and the lab need root for network namespaces; a developer is asked once.
@@ -83,15 +91,15 @@ kernel: build/runtests ## tests against the running kernel, in network namespace
 	@CGO_ENABLED=1 build/runtests -name kernel -- -race -count=1 -p 1 $(if $(SUDO),-exec '$(SUDO)') \
 		$$(go list ./... | grep -E '$(ROOTED)')
 
-cross: build/runtests ## build for every router, compile the tests for it, run some as mips and arm
+cross: build/runtests $(ROUTER_OVERLAY) ## build for every router, compile the tests for it, run some as mips and arm
 	@scripts/cross.sh
 
 ROUTEROS := build/routeros
 export VERSION
-routeros-image: ## build the container images for RouterOS (arm, arm64, amd64) into build/routeros/
+routeros-image: $(ROUTER_OVERLAY) ## build the container images for RouterOS (arm, arm64, amd64) into build/routeros/
 	@scripts/routeros-image.sh $(ROUTEROS)
 
-size: ## size of the router's binary by package; fails above the ceiling
+size: $(ROUTER_OVERLAY) ## size of the router's binary by package; fails above the ceiling
 	@scripts/size.sh
 
 lint: ## gofmt, go vet, generated pages up to date, staticcheck
@@ -112,5 +120,12 @@ clean: ## remove build/
 # Built for this machine even while a script builds for others.
 build/runtests: scripts/runtests/main.go
 	@go build -o $@ ./scripts/runtests
+
+# Written each time, since it names where the Go release of the moment is.
+.PHONY: $(ROUTER_OVERLAY)
+$(ROUTER_OVERLAY):
+	@mkdir -p $(@D)
+	@printf '{"Replace": {"%s/src/vendor/golang.org/x/net/http/httpproxy/proxy.go": "third_party/stubs/httpproxy/proxy.go"}}\n' \
+		"$$(go env GOROOT)" >$@
 
 .PHONY: help deps testdeps build lab bench bench-radius bench-mikrotik test unit kernel cross routeros-image size lint generate fuzz vuln clean

@@ -26,7 +26,8 @@ echo "$targets" | while read -r arch variant tests; do
 	[ -n "$arch" ] || continue
 	export GOARCH="$arch" "${variant?}"
 	out=build/linux-$arch-${variant#*=}
-	GOFLAGS="$GOFLAGS $ROUTER_GCFLAGS" go build -ldflags "$LDFLAGS" -o "$out/zonegate" ./cmd/zonegate
+	case $arch in mips*) align=$MIPS_LDFLAGS ;; *) align= ;; esac
+	GOFLAGS="$GOFLAGS $ROUTER_GCFLAGS" go build -ldflags "$LDFLAGS $align" -o "$out/zonegate" ./cmd/zonegate
 	if [ -n "$tests" ]; then
 		# -export compiles each package and its tests without linking them.
 		go list -export -test -f '{{""}}' $router

@@ -11,7 +11,7 @@ export GOFLAGS="${GOFLAGS:-} ${ROUTER_GCFLAGS:?is set by the Makefile: run make 
 dir=build/size
 mkdir -p "$dir"
 
-go build -ldflags "${LDFLAGS:--s -w}" -o "$dir/stripped" "$package"
+go build -ldflags "${LDFLAGS:--s -w} $MIPS_LDFLAGS" -o "$dir/stripped" "$package"
 size=$(stat -c %s "$dir/stripped")
 
 # The same program with its symbols, to say where the bytes are. A symbol bigger than the
@@ -56,6 +56,12 @@ fi
 heavy=$(go list -deps "$package" | grep -E '^github.com/(ugorji/|quic-go/quic-go/(internal|qlog)|bytedance/sonic$)|^google.golang.org/protobuf/internal' || true)
 if [ -n "$heavy" ]; then
 	echo >&2 "size: linked again although a stand-in or a build tag should keep it out:" $heavy
+	exit 1
+fi
+
+# So must what net/http needs to send requests: its transport, and the tables of names beyond ASCII.
+if go tool nm "$dir/symbols" | grep -E 'unicode/norm\.decomps$|net/http\.\(\*Transport\)\.dialConn$'; then
+	echo >&2 "size: net/http sends requests (http.Client, http.Transport, Request.Write): use internal/http1. Or the stand-in httpproxy of third_party/stubs no longer fits"
 	exit 1
 fi
 
