@@ -36,6 +36,7 @@ var zonegate = sync.OnceValues(func() (string, error) {
 type zone struct {
 	*testing.T
 	*lab.Lab
+	program string // the daemon's
 }
 
 // openZone builds a zone; the plans are those of the lab unless opts say other.
@@ -46,7 +47,7 @@ func openZone(t *testing.T, opts lab.Options) zone {
 		t.Fatal(err)
 	}
 	opts.Daemon, opts.Zonegate = true, program
-	return zone{t, up(t, opts)}
+	return zone{t, up(t, opts), program}
 }
 
 // code returns an unused voucher of a plan.
