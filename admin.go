@@ -5,8 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
+	"sort"
 	"time"
 )
 
@@ -224,7 +223,7 @@ func (g *Gate) Plans() []Plan {
 			out = append(out, p)
 		}
 	}
-	sortBy(out, func(a, b *Plan) int { return cmp.Compare(a.ID, b.ID) })
+	sort.Slice(out, func(i, j int) bool { return out[i].ID < out[j].ID })
 	return out
 }
 
@@ -251,7 +250,7 @@ func (g *Gate) Sessions() []SessionView {
 			})
 		}
 	}
-	sortBy(out, func(a, b *SessionView) int { return cmp.Compare(a.Session.ID, b.Session.ID) })
+	sort.Slice(out, func(i, j int) bool { return out[i].Session.ID < out[j].Session.ID })
 	return out
 }
 
@@ -283,8 +282,9 @@ func (g *Gate) Vouchers() []VoucherCount {
 		c.Unused = n
 		out = append(out, c)
 	}
-	sortBy(out, func(a, b *VoucherCount) int {
-		return cmp.Or(cmp.Compare(a.Batch, b.Batch), cmp.Compare(a.Plan.ID, b.Plan.ID), cmp.Compare(a.Site, b.Site))
+	sort.Slice(out, func(i, j int) bool {
+		a, b := &out[i], &out[j]
+		return cmp.Or(cmp.Compare(a.Batch, b.Batch), cmp.Compare(a.Plan.ID, b.Plan.ID), cmp.Compare(a.Site, b.Site)) < 0
 	})
 	return out
 }
@@ -293,7 +293,10 @@ func (g *Gate) Vouchers() []VoucherCount {
 func (g *Gate) Sales() []DaySales {
 	g.mu.RLock()
 	defer g.mu.RUnlock()
-	c := Changes{Sales: slices.Collect(maps.Values(g.state.sales))}
+	var c Changes
+	for _, sales := range g.state.sales {
+		c.Sales = append(c.Sales, sales)
+	}
 	c.sort()
 	return c.Sales
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/subtle"
 	"fmt"
+	"sort"
 	"time"
 )
 
@@ -327,7 +328,7 @@ func (g *Gate) errands(t *tx) []Errand {
 		}
 		out = append(out, e)
 	}
-	sortBy(out, func(a, b *Errand) int { return cmp.Compare(a.Session.ID, b.Session.ID) })
+	sort.Slice(out, func(i, j int) bool { return out[i].Session.ID < out[j].Session.ID })
 	return out
 }
 

@@ -70,8 +70,8 @@ type Gate struct {
 	clock    Clock
 	opts     Options
 	log      *slog.Logger
-	guesses  *guessLimiter[MAC]
-	tickets  *guessLimiter[VoucherKey]
+	guesses  *guessLimiter
+	tickets  *guessLimiter
 	switches switchLimiter
 	floods   floodGauge
 
@@ -145,8 +145,8 @@ func NewGate(state *State, j Journal, a Archive, e Enforcer, c Clock, o Options)
 	o = o.withDefaults()
 	g := &Gate{
 		journal: j, archive: a, enforcer: e, clock: c, opts: o, log: o.Logger,
-		guesses:  newGuessLimiter[MAC](o.Guessing),
-		tickets:  newGuessLimiter[VoucherKey](Guessing{PerDevice: wrongPasswords}),
+		guesses:  newGuessLimiter(o.Guessing),
+		tickets:  newGuessLimiter(Guessing{PerDevice: wrongPasswords}),
 		switches: switchLimiter{owed: map[MAC]time.Duration{}},
 		floods:   floodGauge{rate: o.Guessing.ZoneRate, until: map[string]time.Duration{}},
 		steady:   map[string]struct{}{},

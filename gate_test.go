@@ -589,7 +589,7 @@ func TestSilentDataPathCutsNobody(t *testing.T) {
 }
 
 func TestGuessesAtTheSameTimeAllCount(t *testing.T) {
-	l := newGuessLimiter[MAC](Guessing{})
+	l := newGuessLimiter(Guessing{})
 	for i := range 5 {
 		if _, err := l.admit(phone1, time.Hour); err != nil {
 			t.Fatalf("guess %d: %v", i, err)

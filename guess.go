@@ -49,21 +49,22 @@ const maxGuessers = 4096
 // A guessLimiter counts wrong codes, in memory only: a reboot takes longer
 // than the guesses it would allow.
 //
-// It counts by the device that guesses, or by what is guessed at.
-type guessLimiter[K comparable] struct {
+// It counts by the device that guesses (MAC), or by what is guessed at
+// (VoucherKey). A type parameter would have all of it compiled twice.
+type guessLimiter struct {
 	Guessing
 
 	mu     sync.Mutex
-	wrongs map[K][]time.Duration
-	order  []K
+	wrongs map[any][]time.Duration
+	order  []any
 	// checking counts the guesses that are being looked at: each may be wrong.
-	checking map[K]int
+	checking map[any]int
 	// level is a leaky bucket of the zone's wrong codes.
 	level float64
 	last  time.Duration
 }
 
-func newGuessLimiter[K comparable](g Guessing) *guessLimiter[K] {
+func newGuessLimiter(g Guessing) *guessLimiter {
 	if g.PerDevice == 0 {
 		g.PerDevice = 5
 	}
@@ -76,12 +77,12 @@ func newGuessLimiter[K comparable](g Guessing) *guessLimiter[K] {
 	if g.MaxDelay == 0 {
 		g.MaxDelay = 5 * time.Second
 	}
-	return &guessLimiter[K]{Guessing: g, wrongs: map[K][]time.Duration{}, checking: map[K]int{}}
+	return &guessLimiter{Guessing: g, wrongs: map[any][]time.Duration{}, checking: map[any]int{}}
 }
 
 // admit refuses a device that has guessed too often, and returns how long a
 // stranger has to wait. Each admission ends with checked.
-func (l *guessLimiter[K]) admit(d K, now time.Duration) (time.Duration, error) {
+func (l *guessLimiter) admit(d any, now time.Duration) (time.Duration, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	recent := l.recent(d, now)
@@ -104,7 +105,7 @@ func (l *guessLimiter[K]) admit(d K, now time.Duration) (time.Duration, error) {
 }
 
 // checked ends an admission.
-func (l *guessLimiter[K]) checked(d K) {
+func (l *guessLimiter) checked(d any) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.checking[d]--; l.checking[d] <= 0 {
@@ -113,7 +114,7 @@ func (l *guessLimiter[K]) checked(d K) {
 }
 
 // wrong counts a wrong code.
-func (l *guessLimiter[K]) wrong(d K, now time.Duration) {
+func (l *guessLimiter) wrong(d any, now time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if _, ok := l.wrongs[d]; !ok {
@@ -130,7 +131,7 @@ func (l *guessLimiter[K]) wrong(d K, now time.Duration) {
 	l.level = min(l.level+1, 2*float64(l.ZoneRate))
 }
 
-func (l *guessLimiter[K]) recent(d K, now time.Duration) []time.Duration {
+func (l *guessLimiter) recent(d any, now time.Duration) []time.Duration {
 	list := l.wrongs[d]
 	for len(list) > 0 && now-list[0] >= l.Window {
 		list = list[1:]
@@ -138,7 +139,7 @@ func (l *guessLimiter[K]) recent(d K, now time.Duration) []time.Duration {
 	return list
 }
 
-func (l *guessLimiter[K]) drain(now time.Duration) {
+func (l *guessLimiter) drain(now time.Duration) {
 	if now > l.last {
 		l.level = max(0, l.level-float64(l.ZoneRate)*(now-l.last).Minutes())
 	}

@@ -1,7 +1,6 @@
 package zonegate
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -248,6 +247,6 @@ func (g *Gate) LiveUsage(after GrantID, max int) []GrantUsage {
 		}
 		out = append(out, GrantUsage{id, used})
 	}
-	sortBy(out, func(a, b *GrantUsage) int { return cmp.Compare(a.Grant, b.Grant) })
+	sort.Slice(out, func(i, j int) bool { return out[i].Grant < out[j].Grant })
 	return out[:min(len(out), max)]
 }

@@ -3,6 +3,7 @@ package zonegate
 import (
 	"cmp"
 	"context"
+	"sort"
 	"time"
 )
 
@@ -35,7 +36,7 @@ func (t *tx) endAll(nas string, ago time.Duration) error {
 			ended = append(ended, id)
 		}
 	}
-	sortBy(ended, func(a, b *SessionID) int { return cmp.Compare(*a, *b) })
+	sort.Slice(ended, func(i, j int) bool { return ended[i] < ended[j] })
 	for _, id := range ended {
 		if err := t.over(id); err != nil {
 			return err
@@ -407,14 +408,12 @@ func (t *tx) forgetMost() error {
 	if len(ended) <= maxRemembered {
 		return nil
 	}
-	sortBy(ended, func(a, b *SessionID) int {
-		if ca, cb := t.chargeable(t.sessions[*a]), t.chargeable(t.sessions[*b]); ca != cb {
-			if cb {
-				return -1
-			}
-			return 1
+	sort.Slice(ended, func(i, j int) bool {
+		a, b := ended[i], ended[j]
+		if ca, cb := t.chargeable(t.sessions[a]), t.chargeable(t.sessions[b]); ca != cb {
+			return cb
 		}
-		return cmp.Or(cmp.Compare(t.gate.counted[*a].heard, t.gate.counted[*b].heard), cmp.Compare(*a, *b))
+		return cmp.Or(cmp.Compare(t.gate.counted[a].heard, t.gate.counted[b].heard), cmp.Compare(a, b)) < 0
 	})
 	for _, id := range ended[:len(ended)-maxRemembered] {
 		if err := t.forget(id); err != nil {

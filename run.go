@@ -1,15 +1,15 @@
 package zonegate
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"io"
+	"sort"
 	"time"
 )
 
 func sortSessions(list []SessionOctets) {
-	sortBy(list, func(a, b *SessionOctets) int { return cmp.Compare(a.Session, b.Session) })
+	sort.Slice(list, func(i, j int) bool { return list[i].Session < list[j].Session })
 }
 
 // start brings the state and the data path together after a start: counters
@@ -79,7 +79,7 @@ func (t *tx) reconcile(present map[SessionID]Usage) error {
 			open = append(open, x)
 		}
 	}
-	sortBy(open, func(a, b *Session) int { return cmp.Compare(a.ID, b.ID) })
+	sort.Slice(open, func(i, j int) bool { return open[i].ID < open[j].ID })
 	sameBoot := t.gate.bootBefore == t.now.Boot
 	for _, x := range open {
 		if u, ok := present[x.ID]; ok {
@@ -135,7 +135,7 @@ func (g *Gate) applyAll(ctx context.Context) {
 		want = append(want, g.grantOrders(id, now)...)
 	}
 	g.mu.RUnlock()
-	sortBy(want, func(a, b *Order) int { return cmp.Compare(a.Session, b.Session) })
+	sort.Slice(want, func(i, j int) bool { return want[i].Session < want[j].Session })
 	err := g.enforcer.Apply(ctx, want)
 	if err != nil {
 		g.complain("the data path is not as it should be; it will be tried again", err)

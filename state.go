@@ -285,7 +285,7 @@ func (s *State) live(d MAC) []*Grant {
 	for _, id := range s.byDevice[d] {
 		out = append(out, s.grants[id])
 	}
-	sortBy(out, func(a, b **Grant) int { return cmp.Compare((*a).ID, (*b).ID) })
+	sort.Slice(out, func(i, j int) bool { return out[i].ID < out[j].ID })
 	return out
 }
 
@@ -607,24 +607,20 @@ func (g Grant) equalButDevices(h Grant) bool {
 		g.Started.Equal(h.Started) && g.Moved == h.Moved && g.EverMoved == h.EverMoved
 }
 
-// sortBy sorts in place. slices.SortFunc would compile its whole algorithm
-// again for every type: 12 KB each on a MIPS router.
-func sortBy[T any](list []T, compare func(a, b *T) int) {
-	sort.Slice(list, func(i, j int) bool { return compare(&list[i], &list[j]) < 0 })
-}
-
 // sort makes the order of the lists depend on the content alone.
 func (c *Changes) sort() {
-	sortBy(c.Plans, func(a, b *Plan) int {
-		return cmp.Or(cmp.Compare(a.ID, b.ID), cmp.Compare(a.Version, b.Version))
+	sort.Slice(c.Plans, func(i, j int) bool {
+		a, b := &c.Plans[i], &c.Plans[j]
+		return cmp.Or(cmp.Compare(a.ID, b.ID), cmp.Compare(a.Version, b.Version)) < 0
 	})
-	sortBy(c.Vouchers, func(a, b *Voucher) int { return bytes.Compare(a.Key[:], b.Key[:]) })
-	sortBy(c.Grants, func(a, b *Grant) int { return cmp.Compare(a.ID, b.ID) })
-	sortBy(c.Sessions, func(a, b *Session) int { return cmp.Compare(a.ID, b.ID) })
-	sortBy(c.Closed, func(a, b *SessionID) int { return cmp.Compare(*a, *b) })
-	sortBy(c.Sales, func(a, b *DaySales) int {
+	sort.Slice(c.Vouchers, func(i, j int) bool { return bytes.Compare(c.Vouchers[i].Key[:], c.Vouchers[j].Key[:]) < 0 })
+	sort.Slice(c.Grants, func(i, j int) bool { return c.Grants[i].ID < c.Grants[j].ID })
+	sort.Slice(c.Sessions, func(i, j int) bool { return c.Sessions[i].ID < c.Sessions[j].ID })
+	sort.Slice(c.Closed, func(i, j int) bool { return c.Closed[i] < c.Closed[j] })
+	sort.Slice(c.Sales, func(i, j int) bool {
+		a, b := &c.Sales[i], &c.Sales[j]
 		return cmp.Or(cmp.Compare(a.Day, b.Day), cmp.Compare(a.Plan, b.Plan),
-			cmp.Compare(a.Total.Currency, b.Total.Currency))
+			cmp.Compare(a.Total.Currency, b.Total.Currency)) < 0
 	})
 }
 
@@ -632,13 +628,21 @@ func (c *Changes) sort() {
 // an archive that is all there is.
 func (s *State) Whole() Changes {
 	c := Changes{Meta: s.meta}
-	c.Plans = slices.Collect(maps.Values(s.plans))
-	c.Vouchers = slices.Collect(maps.Values(s.vouchers))
+	for _, p := range s.plans {
+		c.Plans = append(c.Plans, p)
+	}
+	for _, v := range s.vouchers {
+		c.Vouchers = append(c.Vouchers, v)
+	}
 	for _, g := range s.grants {
 		c.Grants = append(c.Grants, *g)
 	}
-	c.Sessions = slices.Collect(maps.Values(s.sessions))
-	c.Sales = slices.Collect(maps.Values(s.sales))
+	for _, x := range s.sessions {
+		c.Sessions = append(c.Sessions, x)
+	}
+	for _, sales := range s.sales {
+		c.Sales = append(c.Sales, sales)
+	}
 	for name, value := range s.settings {
 		c.setting(name, value)
 	}

@@ -48,7 +48,7 @@ fi
 # slices.Sort and its kin compile their whole algorithm again for every type: 12 KB and more each.
 sorts=$(go tool nm "$dir/symbols" | grep -oE 'slices\.Sort[A-Za-z]*\[[^ ,]*zonegate[^ ,]*' | sort -u || true)
 if [ -n "$sorts" ]; then
-	echo >&2 "size: use sort.Slice (in the root package sortBy) instead of:" $sorts
+	echo >&2 "size: use sort.Slice instead of:" $sorts
 	exit 1
 fi
 
