@@ -147,75 +147,82 @@ func (c *Client) send(ctx context.Context, method, path string, body io.Reader) 
 	return nil, fmt.Errorf("asking the daemon: %s %s", path, resp.Status)
 }
 
-func ask[Out any](ctx context.Context, c *Client, method, path string, in any) (Out, error) {
-	var out Out
-	err := c.do(ctx, method, path, in, &out)
+// Status asks how the gateway is.
+func (c *Client) Status(ctx context.Context) (out Status, err error) {
+	err = c.do(ctx, "GET", "/v1/status", nil, &out)
 	return out, err
 }
 
-// Status asks how the gateway is.
-func (c *Client) Status(ctx context.Context) (Status, error) {
-	return ask[Status](ctx, c, "GET", "/v1/status", nil)
-}
-
 // Plans asks for what is sold.
-func (c *Client) Plans(ctx context.Context) (Plans, error) {
-	return ask[Plans](ctx, c, "GET", "/v1/plans", nil)
+func (c *Client) Plans(ctx context.Context) (out Plans, err error) {
+	err = c.do(ctx, "GET", "/v1/plans", nil, &out)
+	return out, err
 }
 
 // Vouchers asks for the unused vouchers by batch.
-func (c *Client) Vouchers(ctx context.Context) (Vouchers, error) {
-	return ask[Vouchers](ctx, c, "GET", "/v1/vouchers", nil)
+func (c *Client) Vouchers(ctx context.Context) (out Vouchers, err error) {
+	err = c.do(ctx, "GET", "/v1/vouchers", nil, &out)
+	return out, err
 }
 
 // CreateVouchers makes new codes. They are in the answer and nowhere else.
-func (c *Client) CreateVouchers(ctx context.Context, in CreateVouchers) (CreatedVouchers, error) {
-	return ask[CreatedVouchers](ctx, c, "POST", "/v1/vouchers/create", in)
+func (c *Client) CreateVouchers(ctx context.Context, in CreateVouchers) (out CreatedVouchers, err error) {
+	err = c.do(ctx, "POST", "/v1/vouchers/create", in, &out)
+	return out, err
 }
 
 // ImportVouchers makes foreign codes valid, all or none.
-func (c *Client) ImportVouchers(ctx context.Context, in ImportVouchers) (ImportedVouchers, error) {
-	return ask[ImportedVouchers](ctx, c, "POST", "/v1/vouchers/import", in)
+func (c *Client) ImportVouchers(ctx context.Context, in ImportVouchers) (out ImportedVouchers, err error) {
+	err = c.do(ctx, "POST", "/v1/vouchers/import", in, &out)
+	return out, err
 }
 
 // RevokeVoucher makes a code worthless.
-func (c *Client) RevokeVoucher(ctx context.Context, code string) (Done, error) {
-	return ask[Done](ctx, c, "POST", "/v1/vouchers/revoke", RevokeVoucher{Code: code})
+func (c *Client) RevokeVoucher(ctx context.Context, code string) (out Done, err error) {
+	err = c.do(ctx, "POST", "/v1/vouchers/revoke", RevokeVoucher{Code: code}, &out)
+	return out, err
 }
 
 // Sessions asks who is online.
-func (c *Client) Sessions(ctx context.Context) (Sessions, error) {
-	return ask[Sessions](ctx, c, "GET", "/v1/sessions", nil)
+func (c *Client) Sessions(ctx context.Context) (out Sessions, err error) {
+	err = c.do(ctx, "GET", "/v1/sessions", nil, &out)
+	return out, err
 }
 
 // Kick stops a session.
-func (c *Client) Kick(ctx context.Context, session uint32) (Done, error) {
-	return ask[Done](ctx, c, "POST", "/v1/sessions/kick", KickSession{Session: session})
+func (c *Client) Kick(ctx context.Context, session uint32) (out Done, err error) {
+	err = c.do(ctx, "POST", "/v1/sessions/kick", KickSession{Session: session}, &out)
+	return out, err
 }
 
 // TopUp adds value to a grant.
-func (c *Client) TopUp(ctx context.Context, in TopUpGrant) (Done, error) {
-	return ask[Done](ctx, c, "POST", "/v1/grants/topup", in)
+func (c *Client) TopUp(ctx context.Context, in TopUpGrant) (out Done, err error) {
+	err = c.do(ctx, "POST", "/v1/grants/topup", in, &out)
+	return out, err
 }
 
 // RevokeGrant takes a grant back.
-func (c *Client) RevokeGrant(ctx context.Context, grant uint64) (Done, error) {
-	return ask[Done](ctx, c, "POST", "/v1/grants/revoke", RevokeGrant{Grant: grant})
+func (c *Client) RevokeGrant(ctx context.Context, grant uint64) (out Done, err error) {
+	err = c.do(ctx, "POST", "/v1/grants/revoke", RevokeGrant{Grant: grant}, &out)
+	return out, err
 }
 
 // Reconcile has the state compared with the data path.
-func (c *Client) Reconcile(ctx context.Context) (Done, error) {
-	return ask[Done](ctx, c, "POST", "/v1/reconcile", struct{}{})
+func (c *Client) Reconcile(ctx context.Context) (out Done, err error) {
+	err = c.do(ctx, "POST", "/v1/reconcile", struct{}{}, &out)
+	return out, err
 }
 
 // Facts asks for what only the running daemon knows.
-func (c *Client) Facts(ctx context.Context) (Facts, error) {
-	return ask[Facts](ctx, c, "GET", "/v1/facts", nil)
+func (c *Client) Facts(ctx context.Context) (out Facts, err error) {
+	err = c.do(ctx, "GET", "/v1/facts", nil, &out)
+	return out, err
 }
 
 // Verify has the journal checked.
-func (c *Client) Verify(ctx context.Context) (JournalReport, error) {
-	return ask[JournalReport](ctx, c, "GET", "/v1/journal/verify", nil)
+func (c *Client) Verify(ctx context.Context) (out JournalReport, err error) {
+	err = c.do(ctx, "GET", "/v1/journal/verify", nil, &out)
+	return out, err
 }
 
 // Backup writes a backup to w. After an error what was written is worthless.

@@ -80,54 +80,56 @@ func (h *Handler) HTTP() http.Handler {
 		h.Logger = slog.New(slog.DiscardHandler)
 	}
 	mux := http.NewServeMux()
-	get(h, mux, "/v1/status", h.status)
-	get(h, mux, "/v1/plans", h.plans)
-	get(h, mux, "/v1/vouchers", h.vouchers)
-	get(h, mux, "/v1/sessions", h.sessions)
-	get(h, mux, "/v1/facts", h.facts)
-	get(h, mux, "/v1/nas", h.nases)
-	get(h, mux, "/v1/hub", h.hub)
-	get(h, mux, "/v1/journal/verify", func(context.Context) (JournalReport, error) { return h.Vault.Verify() })
+	h.get(mux, "/v1/status", h.status)
+	h.get(mux, "/v1/plans", h.plans)
+	h.get(mux, "/v1/vouchers", h.vouchers)
+	h.get(mux, "/v1/sessions", h.sessions)
+	h.get(mux, "/v1/facts", h.facts)
+	h.get(mux, "/v1/nas", h.nases)
+	h.get(mux, "/v1/hub", h.hub)
+	h.get(mux, "/v1/journal/verify", func(context.Context) (any, error) { return h.Vault.Verify() })
 	mux.HandleFunc("GET /v1/backup", h.backup)
-	post(h, mux, "/v1/vouchers/create", h.createVouchers)
-	post(h, mux, "/v1/vouchers/import", h.importVouchers)
-	post(h, mux, "/v1/vouchers/revoke", h.revokeVoucher)
-	post(h, mux, "/v1/sessions/kick", h.kick)
-	post(h, mux, "/v1/grants/topup", h.topUp)
-	post(h, mux, "/v1/grants/revoke", h.revokeGrant)
-	post(h, mux, "/v1/reconcile", h.reconcile)
-	post(h, mux, "/v1/nas/add", h.addNAS)
-	post(h, mux, "/v1/nas/remove", h.removeNAS)
-	post(h, mux, "/v1/nas/test", h.testNAS)
-	post(h, mux, "/v1/hub/join", h.joinHub)
-	post(h, mux, "/v1/hub/leave", h.leaveHub)
+	h.post(mux, "/v1/vouchers/create", h.createVouchers)
+	h.post(mux, "/v1/vouchers/import", h.importVouchers)
+	h.post(mux, "/v1/vouchers/revoke", h.revokeVoucher)
+	h.post(mux, "/v1/sessions/kick", h.kick)
+	h.post(mux, "/v1/grants/topup", h.topUp)
+	h.post(mux, "/v1/grants/revoke", h.revokeGrant)
+	h.post(mux, "/v1/reconcile", h.reconcile)
+	h.post(mux, "/v1/nas/add", h.addNAS)
+	h.post(mux, "/v1/nas/remove", h.removeNAS)
+	h.post(mux, "/v1/nas/test", h.testNAS)
+	h.post(mux, "/v1/hub/join", h.joinHub)
+	h.post(mux, "/v1/hub/leave", h.leaveHub)
 	return mux
 }
 
-func get[Out any](h *Handler, mux *http.ServeMux, path string, serve func(context.Context) (Out, error)) {
+// What is asked and answered goes through any: with type parameters the code
+// below would be compiled again for each route.
+
+func (h *Handler) get(mux *http.ServeMux, path string, serve func(context.Context) (any, error)) {
 	mux.HandleFunc("GET "+path, func(w http.ResponseWriter, r *http.Request) {
 		out, err := serve(r.Context())
 		h.answer(w, r, out, err)
 	})
 }
 
-// post only has the types; what it does is in change, once for all of them.
-func post[In, Out any](h *Handler, mux *http.ServeMux, path string, serve func(context.Context, In) (Out, error)) {
-	h.change(mux, path, func() any { return new(In) }, func(ctx context.Context, in any) (any, error) {
-		return serve(ctx, *in.(*In))
-	})
+// A request is what was asked, before it is known what it should be.
+type request struct{ body io.Reader }
+
+// into reads the request into a pointer.
+func (r request) into(in any) error {
+	d := json.NewDecoder(r.body)
+	d.DisallowUnknownFields()
+	if err := d.Decode(in); err != nil {
+		return &Error{CodeRefused, "the request is not understood: " + err.Error()}
+	}
+	return nil
 }
 
-func (h *Handler) change(mux *http.ServeMux, path string, empty func() any, serve func(context.Context, any) (any, error)) {
+func (h *Handler) post(mux *http.ServeMux, path string, serve func(context.Context, request) (any, error)) {
 	mux.HandleFunc("POST "+path, func(w http.ResponseWriter, r *http.Request) {
-		in := empty()
-		d := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxRequest))
-		d.DisallowUnknownFields()
-		if err := d.Decode(in); err != nil {
-			h.answer(w, r, nil, &Error{CodeRefused, "the request is not understood: " + err.Error()})
-			return
-		}
-		out, err := serve(r.Context(), in)
+		out, err := serve(r.Context(), request{http.MaxBytesReader(w, r.Body, maxRequest)})
 		h.answer(w, r, out, err)
 	})
 }
@@ -179,7 +181,7 @@ func statusOf(code string) int {
 	return http.StatusInternalServerError
 }
 
-func (h *Handler) status(ctx context.Context) (Status, error) {
+func (h *Handler) status(ctx context.Context) (any, error) {
 	s, health := h.Base, h.Catalogue.Health()
 	if health.Journal != nil {
 		s.Journal = health.Journal.Error()
@@ -195,7 +197,7 @@ func (h *Handler) status(ctx context.Context) (Status, error) {
 		s.UpSeconds = int64(time.Since(h.Started) / time.Second)
 	}
 	if h.NASes != nil {
-		list, err := h.nases(ctx)
+		list, err := h.book(ctx)
 		if err != nil {
 			return s, err
 		}
@@ -209,7 +211,7 @@ func (h *Handler) status(ctx context.Context) (Status, error) {
 	return s, nil
 }
 
-func (h *Handler) plans(context.Context) (Plans, error) {
+func (h *Handler) plans(context.Context) (any, error) {
 	out := Plans{Plans: []Plan{}}
 	for _, p := range h.Catalogue.Plans() {
 		out.Plans = append(out.Plans, Plan{
@@ -222,7 +224,7 @@ func (h *Handler) plans(context.Context) (Plans, error) {
 	return out, nil
 }
 
-func (h *Handler) vouchers(context.Context) (Vouchers, error) {
+func (h *Handler) vouchers(context.Context) (any, error) {
 	out := Vouchers{Batches: []VoucherCount{}}
 	for _, v := range h.Vouchers.Vouchers() {
 		out.Batches = append(out.Batches, VoucherCount{
@@ -233,11 +235,15 @@ func (h *Handler) vouchers(context.Context) (Vouchers, error) {
 	return out, nil
 }
 
-func (h *Handler) createVouchers(ctx context.Context, in CreateVouchers) (CreatedVouchers, error) {
+func (h *Handler) createVouchers(ctx context.Context, r request) (any, error) {
+	var in CreateVouchers
+	if err := r.into(&in); err != nil {
+		return nil, err
+	}
 	batch := zonegate.Batch{Name: in.Batch, Plan: in.Plan, Expires: instant(in.Expires), Sealed: in.Sealed}
 	codes, err := h.Vouchers.CreateVouchers(ctx, batch, in.Count)
 	if err != nil {
-		return CreatedVouchers{}, err
+		return nil, err
 	}
 	out := CreatedVouchers{Plan: in.Plan, Batch: in.Batch, Vouchers: make([]Voucher, len(codes))}
 	for i, c := range codes {
@@ -247,20 +253,24 @@ func (h *Handler) createVouchers(ctx context.Context, in CreateVouchers) (Create
 	return out, nil
 }
 
-func (h *Handler) importVouchers(ctx context.Context, in ImportVouchers) (ImportedVouchers, error) {
+func (h *Handler) importVouchers(ctx context.Context, r request) (any, error) {
+	var in ImportVouchers
+	if err := r.into(&in); err != nil {
+		return nil, err
+	}
 	if len(in.Rows) == 0 {
-		return ImportedVouchers{}, &Error{CodeRefused, "there are no codes to import"}
+		return nil, &Error{CodeRefused, "there are no codes to import"}
 	}
 	first := in.Rows[0]
 	codes, lines := make([]string, len(in.Rows)), make([]int, len(in.Rows))
 	for i, row := range in.Rows {
 		// One record holds one batch, and an import is one record: all or none.
 		if row.Plan != first.Plan || row.Site != first.Site || !instant(row.Expires).Equal(instant(first.Expires)) {
-			return ImportedVouchers{}, &Error{CodeRefused, fmt.Sprintf(
+			return nil, &Error{CodeRefused, fmt.Sprintf(
 				"line %d has another plan, site or expiry than line %d; import one file for each", row.Line, first.Line)}
 		}
 		if (row.Password == "") != (first.Password == "") {
-			return ImportedVouchers{}, &Error{CodeRefused, fmt.Sprintf(
+			return nil, &Error{CodeRefused, fmt.Sprintf(
 				"of lines %d and %d only one has a password; import one file for those with, and one for those without", row.Line, first.Line)}
 		}
 		codes[i], lines[i] = row.Code, row.Line
@@ -275,7 +285,7 @@ func (h *Handler) importVouchers(ctx context.Context, in ImportVouchers) (Import
 	if err := h.Vouchers.AddVouchers(ctx, batch, codes); err != nil {
 		e := *asError(err)
 		e.Message = inLines(e.Message, lines)
-		return ImportedVouchers{}, &e
+		return nil, &e
 	}
 	return ImportedVouchers{Batch: in.Batch, Imported: len(codes)}, nil
 }
@@ -305,13 +315,17 @@ func inLines(message string, lines []int) string {
 	}
 }
 
-func (h *Handler) revokeVoucher(ctx context.Context, in RevokeVoucher) (Done, error) {
+func (h *Handler) revokeVoucher(ctx context.Context, r request) (any, error) {
+	var in RevokeVoucher
+	if err := r.into(&in); err != nil {
+		return nil, err
+	}
 	return done(h.Vouchers.RevokeVoucher(ctx, in.Code))
 }
 
-func (h *Handler) sessions(context.Context) (Sessions, error) {
+func (h *Handler) sessions(context.Context) (any, error) {
 	if h.Grants == nil {
-		return Sessions{}, ErrNoDaemon
+		return nil, ErrNoDaemon
 	}
 	var unconfirmed map[zonegate.SessionID]bool
 	if h.Unconfirmed != nil {
@@ -344,9 +358,13 @@ func balance(b zonegate.Balance) Balance {
 	return out
 }
 
-func (h *Handler) kick(ctx context.Context, in KickSession) (Done, error) {
+func (h *Handler) kick(ctx context.Context, r request) (any, error) {
+	var in KickSession
+	if err := r.into(&in); err != nil {
+		return nil, err
+	}
 	if h.Grants == nil {
-		return Done{}, ErrNoDaemon
+		return nil, ErrNoDaemon
 	}
 	return done(h.Grants.Kick(ctx, zonegate.SessionID(in.Session)))
 }
@@ -354,35 +372,46 @@ func (h *Handler) kick(ctx context.Context, in KickSession) (Done, error) {
 // maxSeconds keeps a top-up within a time.Duration, with room to add.
 const maxSeconds = 100 * 366 * 24 * 3600
 
-func (h *Handler) topUp(ctx context.Context, in TopUpGrant) (Done, error) {
+func (h *Handler) topUp(ctx context.Context, r request) (any, error) {
+	var in TopUpGrant
+	if err := r.into(&in); err != nil {
+		return nil, err
+	}
 	switch {
 	case h.Grants == nil:
-		return Done{}, ErrNoDaemon
+		return nil, ErrNoDaemon
 	case in.Octets == 0 && in.Seconds == 0:
-		return Done{}, &Error{CodeRefused, "the top-up adds nothing; give octets, time or both"}
+		return nil, &Error{CodeRefused, "the top-up adds nothing; give octets, time or both"}
 	case in.Seconds < 0 || in.Seconds > maxSeconds:
-		return Done{}, &Error{CodeRefused, "a top-up adds at most a hundred years, and takes nothing away"}
+		return nil, &Error{CodeRefused, "a top-up adds at most a hundred years, and takes nothing away"}
 	}
 	return done(h.Grants.TopUp(ctx, zonegate.GrantID(in.Grant), in.Octets, time.Duration(in.Seconds)*time.Second))
 }
 
-func (h *Handler) revokeGrant(ctx context.Context, in RevokeGrant) (Done, error) {
+func (h *Handler) revokeGrant(ctx context.Context, r request) (any, error) {
+	var in RevokeGrant
+	if err := r.into(&in); err != nil {
+		return nil, err
+	}
 	if h.Grants == nil {
-		return Done{}, ErrNoDaemon
+		return nil, ErrNoDaemon
 	}
 	return done(h.Grants.Revoke(ctx, zonegate.GrantID(in.Grant)))
 }
 
-func (h *Handler) reconcile(ctx context.Context, _ struct{}) (Done, error) {
+func (h *Handler) reconcile(ctx context.Context, r request) (any, error) {
+	if err := r.into(&struct{}{}); err != nil {
+		return nil, err
+	}
 	if h.Grants == nil {
-		return Done{}, ErrNoDaemon
+		return nil, ErrNoDaemon
 	}
 	return done(h.Grants.Reconcile(ctx))
 }
 
-func (h *Handler) facts(ctx context.Context) (Facts, error) {
+func (h *Handler) facts(ctx context.Context) (any, error) {
 	if h.Facts == nil || h.Grants == nil {
-		return Facts{}, ErrNoDaemon
+		return nil, ErrNoDaemon
 	}
 	f := h.Facts(ctx)
 	f.Running = true
@@ -420,7 +449,7 @@ func (c *counting) Write(p []byte) (int, error) {
 	return n, err
 }
 
-func done(err error) (Done, error) { return Done{OK: err == nil}, err }
+func done(err error) (any, error) { return Done{OK: err == nil}, err }
 
 func known(t time.Time) *time.Time {
 	if t.IsZero() {

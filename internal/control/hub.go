@@ -76,33 +76,44 @@ func (h *Handler) hubStatus() *Hub {
 	return h.Hub.Hub()
 }
 
-func (h *Handler) hub(context.Context) (Hub, error) {
+func (h *Handler) hub(context.Context) (any, error) {
 	s := h.hubStatus()
 	if s == nil {
-		return Hub{}, &Error{CodeNotFound, "there is no central server: the configuration has no [hub]"}
+		return nil, &Error{CodeNotFound, "there is no central server: the configuration has no [hub]"}
 	}
 	return *s, nil
 }
 
-func (h *Handler) joinHub(ctx context.Context, in JoinHub) (Hub, error) {
+func (h *Handler) joinHub(ctx context.Context, r request) (any, error) {
+	var in JoinHub
+	if err := r.into(&in); err != nil {
+		return nil, err
+	}
 	return h.Hub.JoinHub(ctx, in)
 }
 
-func (h *Handler) leaveHub(ctx context.Context, in LeaveHub) (Hub, error) {
+func (h *Handler) leaveHub(ctx context.Context, r request) (any, error) {
+	var in LeaveHub
+	if err := r.into(&in); err != nil {
+		return nil, err
+	}
 	return h.Hub.LeaveHub(ctx, in)
 }
 
 // Hub asks how the relation with the central server is.
-func (c *Client) Hub(ctx context.Context) (Hub, error) {
-	return ask[Hub](ctx, c, "GET", "/v1/hub", nil)
+func (c *Client) Hub(ctx context.Context) (out Hub, err error) {
+	err = c.do(ctx, "GET", "/v1/hub", nil, &out)
+	return out, err
 }
 
 // JoinHub makes the zone one of the hub's.
-func (c *Client) JoinHub(ctx context.Context, in JoinHub) (Hub, error) {
-	return ask[Hub](ctx, c, "POST", "/v1/hub/join", in)
+func (c *Client) JoinHub(ctx context.Context, in JoinHub) (out Hub, err error) {
+	err = c.do(ctx, "POST", "/v1/hub/join", in, &out)
+	return out, err
 }
 
 // LeaveHub ends the relation with the hub.
-func (c *Client) LeaveHub(ctx context.Context, in LeaveHub) (Hub, error) {
-	return ask[Hub](ctx, c, "POST", "/v1/hub/leave", in)
+func (c *Client) LeaveHub(ctx context.Context, in LeaveHub) (out Hub, err error) {
+	err = c.do(ctx, "POST", "/v1/hub/leave", in, &out)
+	return out, err
 }

@@ -106,7 +106,10 @@ type NASReport struct {
 	Findings []Finding `json:"findings"`
 }
 
-func (h *Handler) nases(ctx context.Context) (NASes, error) {
+func (h *Handler) nases(ctx context.Context) (any, error) { return h.book(ctx) }
+
+// book is what the desk says, without a list that is null.
+func (h *Handler) book(ctx context.Context) (NASes, error) {
 	out, err := h.NASes.NASes(ctx)
 	if out.NASes == nil {
 		out.NASes = []NAS{}
@@ -117,15 +120,27 @@ func (h *Handler) nases(ctx context.Context) (NASes, error) {
 	return out, err
 }
 
-func (h *Handler) addNAS(ctx context.Context, in AddNAS) (AddedNAS, error) {
+func (h *Handler) addNAS(ctx context.Context, r request) (any, error) {
+	var in AddNAS
+	if err := r.into(&in); err != nil {
+		return nil, err
+	}
 	return h.NASes.AddNAS(ctx, in)
 }
 
-func (h *Handler) removeNAS(ctx context.Context, in RemoveNAS) (RemovedNAS, error) {
+func (h *Handler) removeNAS(ctx context.Context, r request) (any, error) {
+	var in RemoveNAS
+	if err := r.into(&in); err != nil {
+		return nil, err
+	}
 	return h.NASes.RemoveNAS(ctx, in.Name)
 }
 
-func (h *Handler) testNAS(ctx context.Context, in TestNAS) (NASReport, error) {
+func (h *Handler) testNAS(ctx context.Context, r request) (any, error) {
+	var in TestNAS
+	if err := r.into(&in); err != nil {
+		return nil, err
+	}
 	out, err := h.NASes.TestNAS(ctx, in.Name)
 	if out.Findings == nil {
 		out.Findings = []Finding{}
@@ -138,21 +153,25 @@ func (h *Handler) testNAS(ctx context.Context, in TestNAS) (NASReport, error) {
 }
 
 // NASes asks for the NASes that are known.
-func (c *Client) NASes(ctx context.Context) (NASes, error) {
-	return ask[NASes](ctx, c, "GET", "/v1/nas", nil)
+func (c *Client) NASes(ctx context.Context) (out NASes, err error) {
+	err = c.do(ctx, "GET", "/v1/nas", nil, &out)
+	return out, err
 }
 
 // AddNAS makes a NAS known. A drawn secret is in the answer and nowhere else.
-func (c *Client) AddNAS(ctx context.Context, in AddNAS) (AddedNAS, error) {
-	return ask[AddedNAS](ctx, c, "POST", "/v1/nas/add", in)
+func (c *Client) AddNAS(ctx context.Context, in AddNAS) (out AddedNAS, err error) {
+	err = c.do(ctx, "POST", "/v1/nas/add", in, &out)
+	return out, err
 }
 
 // RemoveNAS forgets a NAS and ends its sessions.
-func (c *Client) RemoveNAS(ctx context.Context, name string) (RemovedNAS, error) {
-	return ask[RemovedNAS](ctx, c, "POST", "/v1/nas/remove", RemoveNAS{Name: name})
+func (c *Client) RemoveNAS(ctx context.Context, name string) (out RemovedNAS, err error) {
+	err = c.do(ctx, "POST", "/v1/nas/remove", RemoveNAS{Name: name}, &out)
+	return out, err
 }
 
 // TestNAS asks what is wrong with a NAS.
-func (c *Client) TestNAS(ctx context.Context, name string) (NASReport, error) {
-	return ask[NASReport](ctx, c, "POST", "/v1/nas/test", TestNAS{Name: name})
+func (c *Client) TestNAS(ctx context.Context, name string) (out NASReport, err error) {
+	err = c.do(ctx, "POST", "/v1/nas/test", TestNAS{Name: name}, &out)
+	return out, err
 }
