@@ -69,6 +69,10 @@ func (h *Hub) Report(ctx context.Context, g Gateway, r api.Reports) (api.Reporte
 	return api.Reported{Through: next - 1}, nil
 }
 
+// maxLost is how many entries a gateway can have lost at once: one with a
+// stolen token must not use up the numbers of its site.
+const maxLost = 1 << 24
+
 // take adds the entries that are not there yet and returns the number that is
 // expected next.
 func (h *Hub) take(tx Tx, g Gateway, r api.Reports, rows []EntryRow) (next uint64, err error) {
@@ -79,6 +83,9 @@ func (h *Hub) take(tx Tx, g Gateway, r api.Reports, rows []EntryRow) (next uint6
 	if first > next {
 		if !r.Lost {
 			return next, &GapError{next}
+		}
+		if first-next > maxLost {
+			return next, invalid("%d entries cannot have been lost: a gateway does not make so many; revoke it and enrol it again", first-next)
 		}
 		if err := h.alarm(tx, g, AlarmLost, fmt.Sprintf("entries %d to %d are gone: sales of that time are not in the accounts", next, first-1)); err != nil {
 			return next, err

@@ -287,6 +287,14 @@ func (h *Hub) alarm(tx Tx, g Gateway, kind, detail string) error {
 	return tx.RaiseAlarm(Alarm{Gateway: g.ID, Kind: kind, Detail: clip(detail, 500), First: at, Last: at, Count: 1})
 }
 
+// maxLift is how far ahead of the hub a gateway is believed to be: one with a
+// stolen token must not use up the numbers of all. liftRoom is how far above it
+// the hub goes on.
+const (
+	maxLift  = 1 << 20
+	liftRoom = 10_000
+)
+
 // lift raises the sequence above what a gateway has applied: the hub was
 // restored from a backup that is older than those pushes.
 func (h *Hub) lift(ctx context.Context, g Gateway, applied uint64) error {
@@ -295,7 +303,14 @@ func (h *Hub) lift(ctx context.Context, g Gateway, applied uint64) error {
 		if err != nil || applied <= head {
 			return err
 		}
-		if err := tx.RaiseHead(applied); err != nil {
+		if applied-head > maxLift {
+			if !h.fleet.alarm(g.ID, AlarmAhead, h.now()) {
+				return nil
+			}
+			return h.alarm(tx, g, AlarmAhead, fmt.Sprintf("it says that it has applied push %d, and the hub knows of %d: no backup is that old. It gets no pushes: revoke it and enrol it again", applied, head))
+		}
+		// Others, who are away, may have applied some more.
+		if err := tx.RaiseHead(applied + liftRoom); err != nil {
 			return err
 		}
 		return h.alarm(tx, g, AlarmAhead, fmt.Sprintf("it has applied push %d and the hub knew of %d: the hub was restored from an old backup. Check forfaits, batches and settings made since", applied, head))

@@ -206,15 +206,38 @@ func (h *Hub) Acks(ctx context.Context, g Gateway, a api.Acks) error {
 		})
 	}
 	return h.store.Write(ctx, func(tx Tx) error {
-		if err := tx.PutAcks(acks); err != nil {
+		// What was not pushed to it is not its to refuse: that would stop the
+		// rollouts of others.
+		var mine []Ack
+		var stale []refusedPush
+		for _, ack := range acks {
+			if ack.Outcome != api.Applied {
+				p, err := tx.Push(ack.Seq)
+				switch known := err == nil; {
+				case err != nil && !errors.Is(err, ErrNotFound):
+					return err
+				case known && !p.Target.Includes(g):
+					continue
+				case known && ack.Outcome == Stale:
+					again, err := h.answered(tx, g, p)
+					if err != nil {
+						return err
+					}
+					stale = append(stale, refusedPush{p, ack, again})
+				}
+			}
+			mine = append(mine, ack)
+		}
+		if err := tx.PutAcks(mine); err != nil {
 			return err
 		}
-		for _, ack := range acks {
+		for _, x := range stale {
+			if err := h.overtake(tx, g, x); err != nil {
+				return err
+			}
+		}
+		for _, ack := range mine {
 			switch ack.Outcome {
-			case Stale:
-				if err := h.overtake(tx, g, ack); err != nil {
-					return err
-				}
 			case api.Refused, api.RolledBack:
 				if err := h.alarm(tx, g, AlarmRefused, fmt.Sprintf("push %d %s: %s", ack.Seq, ack.Outcome, ack.Reason)); err != nil {
 					return err
@@ -230,14 +253,10 @@ func (h *Hub) Acks(ctx context.Context, g Gateway, a api.Acks) error {
 const Stale = "stale"
 
 // overtake numbers a plan anew above the version that a gateway has, if that
-// one is not the hub's: the hub was restored from an old backup.
-func (h *Hub) overtake(tx Tx, g Gateway, ack Ack) error {
-	p, err := tx.Push(ack.Seq)
-	if errors.Is(err, ErrNotFound) {
-		return nil
-	} else if err != nil {
-		return err
-	}
+// one is not the hub's: the hub was restored from an old backup. Codes and
+// purchases that were refused for it are pushed again with the new number.
+func (h *Hub) overtake(tx Tx, g Gateway, x refusedPush) error {
+	p, ack := x.push, x.ack
 	var body struct {
 		Plan    api.Plan `json:"plan"`
 		ID      string   `json:"id"`
@@ -249,7 +268,7 @@ func (h *Hub) overtake(tx Tx, g Gateway, ack Ack) error {
 	}
 	id, pushed := body.Plan.ID, body.Plan.Version
 	switch p.Kind {
-	case api.KindPlan:
+	case api.KindPlan, api.KindBatch, api.KindGrant:
 	case api.KindPlanGone:
 		id, pushed = body.ID, body.Version
 	default:
@@ -257,6 +276,12 @@ func (h *Hub) overtake(tx Tx, g Gateway, ack Ack) error {
 	}
 	if ack.Have >= 1<<31 { // a version for ever
 		return h.alarm(tx, g, AlarmRefused, fmt.Sprintf("it has version %d of plan %s", ack.Have, id))
+	}
+	if p.Kind == api.KindBatch || p.Kind == api.KindGrant {
+		if x.again {
+			return nil
+		}
+		return h.pushAbove(tx, g, p, ack.Have)
 	}
 	if err := tx.Lock("forfait/" + id); err != nil {
 		return err

@@ -116,6 +116,9 @@ type voucherRows interface {
 	Batch(id string) (Batch, error)
 	Batches(reseller string, max int) ([]Batch, error) // newest first
 	RevokeBatch(id string) error
+	// SetBatchVersion and SetGrantVersion are for the same offer under another
+	// number.
+	SetBatchVersion(id string, version uint32) error
 	// BatchesAt are a site's that are neither revoked nor out of date.
 	BatchesAt(site string, now time.Time) ([]Batch, error)
 	UnusedKeys(batch string) ([]string, error)
@@ -132,6 +135,7 @@ type voucherRows interface {
 	Grant(id string) (Grant, error)
 	GrantByRef(source, ref string) (Grant, error)
 	RevokeGrant(id string) error
+	SetGrantVersion(id string, version uint32) error
 	// SellGrants marks those that a gateway has taken over.
 	SellGrants(site string, ids []string, at time.Time) error
 	// OpenGrants are a site's that were not taken over, revoked or expired.

@@ -188,6 +188,76 @@ func TestStalePlans(t *testing.T) {
 	})
 }
 
+// Codes and purchases that a gateway refuses, because it has another offer
+// under the version of their plan, come again with a version above it: they
+// are printed and paid. So it is after a hub was restored from an old backup.
+func TestStaleCodes(t *testing.T) {
+	onEach(t, func(t *testing.T, w *world) {
+		r := w.reseller("A", plenty)
+		s := w.site(r, "a")
+		a := w.gateway(s, "a")
+		day := w.forfait(plan("Day", 500))
+		b, codes, err := w.Generate(w.ctx, w.admin, hub.Generate{N: 3, Forfait: day.Plan.ID, Reseller: r.ID, Site: s.ID})
+		w.ok(err)
+		g, _, err := w.IssueGrant(w.ctx, w.admin, hub.IssueGrant{Site: s.ID, Forfait: day.Plan.ID, Device: "02:00:00:00:00:01", Ref: "order 1"})
+		w.ok(err)
+		refused := w.pushes(a, day.Seq)
+		if kinds(refused) != api.KindBatch+" "+api.KindGrant {
+			t.Fatalf("it pushes %q", kinds(refused))
+		}
+		// What was sold is sold as it was, though the forfait is dearer now.
+		dearer := day.Plan
+		dearer.Price.Amount = 700
+		_, _, err = w.SetForfait(w.ctx, w.admin, hub.ForfaitChange{Plan: dearer})
+		w.ok(err)
+		head := must(w.Head(w.ctx))(t)
+		for range 2 { // an answer can come twice
+			for _, p := range refused {
+				w.ok(w.Acks(w.ctx, a.Gateway, api.Acks{Acks: []api.Ack{{Seq: p.Seq, Outcome: api.Refused, Have: 7, Reason: "stale"}}}))
+			}
+		}
+		ps := w.pushes(a, head)
+		if kinds(ps) != strings.Join([]string{api.KindPlan, api.KindPlan, api.KindBatch, api.KindGrant}, " ") {
+			t.Fatalf("after the refusals it pushes %q", kinds(ps))
+		}
+		var batch api.BatchIssued
+		var grant api.GrantIssued
+		w.ok(json.Unmarshal(ps[2].Body, &batch))
+		w.ok(json.Unmarshal(ps[3].Body, &grant))
+		if batch.Batch != b.ID || len(batch.Keys) != len(codes) || batch.Plan.Version != 8 || batch.Plan.Price.Amount != 500 {
+			t.Errorf("the codes come again as %+v", batch)
+		}
+		if grant.Grant != g.ID || grant.Plan != batch.Plan {
+			t.Errorf("the purchase comes again as %+v", grant)
+		}
+		if v := must(w.ForfaitVersions(w.ctx, w.admin, day.Plan.ID))(t); v[0].Plan.Version != 9 || v[0].Plan.Price.Amount != 700 {
+			t.Errorf("on sale is %+v, want the dearer one", v[0].Plan)
+		}
+	})
+}
+
+// A gateway cannot refuse what was not pushed to it, and so stop the rollout
+// of others or number their plans anew.
+func TestForeignRefusals(t *testing.T) {
+	onEach(t, func(t *testing.T, w *world) {
+		a, b := w.reseller("A", plenty), w.reseller("B", plenty)
+		w.gateway(w.site(a, "a"), "a")
+		stranger := w.gateway(w.site(b, "b"), "b")
+		f, ro, err := w.SetForfait(w.ctx, w.admin, hub.ForfaitChange{Plan: plan("Day", 500), Reseller: a.ID, Staged: &hub.Staging{}})
+		w.ok(err)
+		for _, x := range []api.Ack{{Seq: ro.Seq, Outcome: api.Refused, Reason: "no"}, {Seq: ro.Seq, Outcome: api.Refused, Have: 99}} {
+			w.ok(w.Acks(w.ctx, stranger.Gateway, api.Acks{Acks: []api.Ack{x}}))
+			w.ok(w.MoveRollouts(w.ctx))
+		}
+		if rs := must(w.Rollouts(w.ctx, w.admin, 1))(t); rs[0].State != hub.RolloutRunning || rs[0].Refused != 0 {
+			t.Errorf("the rollout is %+v", rs[0])
+		}
+		if v := must(w.ForfaitVersions(w.ctx, w.admin, f.Plan.ID))(t); len(v) != 1 {
+			t.Errorf("there are %d versions", len(v))
+		}
+	})
+}
+
 func TestRollout(t *testing.T) {
 	onEach(t, func(t *testing.T, w *world) {
 		r := w.reseller("A", plenty)

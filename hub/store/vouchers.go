@@ -43,6 +43,14 @@ func (t *tx) RevokeBatch(id string) error {
 	return t.must("UPDATE batches SET revoked = 1 WHERE id = $1", id)
 }
 
+func (t *tx) SetBatchVersion(id string, version uint32) error {
+	return t.must("UPDATE batches SET version = $2 WHERE id = $1", id, int64(version))
+}
+
+func (t *tx) SetGrantVersion(id string, version uint32) error {
+	return t.must("UPDATE grants SET version = $2 WHERE id = $1", id, int64(version))
+}
+
 func (t *tx) BatchesAt(site string, now time.Time) ([]hub.Batch, error) {
 	return many(t, batch, batchColumns+" WHERE b.site = $1 AND b.revoked = 0 AND (b.expires = 0 OR b.expires > $2) ORDER BY b.made, b.id", site, ms(now))
 }
