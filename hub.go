@@ -140,7 +140,9 @@ const (
 //
 // Joined again to the same site (it has the same CodeKey), what the hub has not
 // acknowledged is kept. It is numbered anew where the hub's number is beyond all
-// that was ever made here: after the zone was restored from an old backup. Joined
+// that was ever made here, and as another gateway of the site: after the zone was
+// restored from an old backup, it may have gone on under numbers that the hub
+// has other entries for. Joined
 // to another one, entries for the former are dropped, and its plans and codes
 // rest until the zone is joined to it again.
 func (g *Gate) JoinHub(ctx context.Context, link HubLink, nextEntry uint64) error {
@@ -424,9 +426,12 @@ func (s *State) link(e HubLinked) error {
 	case !same:
 		s.setOutbox(nil)
 		s.meta.LastEntry, s.meta.Delivered = through, through
-	case through <= s.meta.LastEntry:
+	case through <= s.meta.LastEntry && (through <= s.meta.Delivered || old.Gateway == e.Link.Gateway):
 		s.deliver(through)
 	default:
+		// As another gateway of the site the numbers that the hub has can be
+		// those of another life: of before a backup was put back. What it has
+		// of these is told twice then, and it knows sales by what was sold.
 		list, err := s.entries(0, math.MaxInt)
 		if err != nil {
 			return fmt.Errorf("numbering the entries anew: %w", err)
