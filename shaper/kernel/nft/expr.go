@@ -10,14 +10,14 @@ import (
 // An Expr is one expression of a rule, or several in order. Expressions work
 // on registers and stop the rule when they do not match. The comments show the
 // line that nft --debug=netlink prints, or the nft statement.
-type Expr struct {
-	b   []byte
-	err error
-}
+//
+// It is one word, because rules are made of hundreds of calls that pass it on.
+// Only the functions of this package make one.
+type Expr struct{ *buffer }
 
 // Seq joins expressions into one.
 func Seq(exprs ...Expr) Expr {
-	var all Expr
+	all := Expr{new(buffer)}
 	for _, e := range exprs {
 		all.b = append(all.b, e.b...)
 		all.err = errors.Join(all.err, e.err)
@@ -33,7 +33,7 @@ func expr(name string, data func(w *buffer)) Expr {
 	data(&w)
 	w.end(d)
 	w.end(elem)
-	return Expr(w)
+	return Expr{&w}
 }
 
 // A Reg is a register of 16 bytes; [R32] names the 4-byte ones, which overlay
@@ -169,7 +169,7 @@ func Cmp(op CmpOp, r Reg, data []byte) Expr {
 // [ bitwise reg 1 = ( reg 1 & 0x... ) ^ 0x... ].
 func Bitwise(from, to Reg, mask, xor []byte) Expr {
 	if len(mask) != len(xor) {
-		return Expr{err: fmt.Errorf("bitwise mask of %d bytes, xor of %d", len(mask), len(xor))}
+		return Expr{&buffer{err: fmt.Errorf("bitwise mask of %d bytes, xor of %d", len(mask), len(xor))}}
 	}
 	return expr("bitwise", func(w *buffer) {
 		w.put32(1, uint32(from))
@@ -374,7 +374,7 @@ func UpdateSet(set string, r Reg, timeout time.Duration, each ...Expr) Expr {
 
 func dynset(op uint32, set string, r Reg, timeout time.Duration, each []Expr) Expr {
 	if len(each) > 1 {
-		return Expr{err: fmt.Errorf("%d expressions per element of %s, want at most 1", len(each), set)}
+		return Expr{&buffer{err: fmt.Errorf("%d expressions per element of %s, want at most 1", len(each), set)}}
 	}
 	return expr("dynset", func(w *buffer) {
 		w.put32(4, uint32(r))

@@ -26,7 +26,7 @@ func ifname(key MetaKey, op CmpOp, name string) Expr {
 	const size = 16 // IFNAMSIZ
 	stem, wild := strings.CutSuffix(name, "*")
 	if stem == "" || len(stem) >= size {
-		return Expr{err: fmt.Errorf("interface name %q", name)}
+		return Expr{&buffer{err: fmt.Errorf("interface name %q", name)}}
 	}
 	data := []byte(stem)
 	if !wild {
@@ -105,7 +105,7 @@ func Saddr(p netip.Prefix) Expr { return inPrefix(p, LoadIPv4Saddr, LoadIPv6Sadd
 
 func inPrefix(p netip.Prefix, load4, load6 func(Reg) Expr) Expr {
 	if !p.IsValid() {
-		return Expr{err: fmt.Errorf("address prefix %v", p)}
+		return Expr{&buffer{err: fmt.Errorf("address prefix %v", p)}}
 	}
 	load := load6
 	if p.Addr().Is4() {
