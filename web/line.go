@@ -1,6 +1,12 @@
 package web
 
-import "strings"
+import (
+	"context"
+	"io"
+	"strings"
+
+	"github.com/a-h/templ"
+)
 
 // Lines below are joined by a middle dot.
 const dot = " · "
@@ -47,4 +53,14 @@ func (b Balance) speed(l Lang) string {
 		return l.Say(TextUpTo, l.Rate(b.MIR))
 	}
 	return l.Say(TextUpToKept, l.Rate(b.MIR), l.Rate(b.CIR))
+}
+
+// words is text as a component. A page passes its texts through it, because
+// what is generated for { text } itself, with a place in a file for an error
+// that cannot be, is four times the code.
+type words string
+
+func (t words) Render(_ context.Context, w io.Writer) error {
+	_, err := io.WriteString(w, templ.EscapeString(string(t)))
+	return err
 }
