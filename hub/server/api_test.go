@@ -535,6 +535,25 @@ func TestLimiter(t *testing.T) {
 	}
 }
 
+// A name counts as the hub looks it up, and takes no more memory than a name.
+func TestNamesOfStrangers(t *testing.T) {
+	s := &Server{logins: newLimiter(Limit{}, "no"), names: newLimiter(Limit{PerMinute: 1, Burst: 1}, "no")}
+	r := &http.Request{RemoteAddr: "192.0.2.1:5"}
+	long := strings.Repeat("x", api.MaxBody)
+	for _, names := range [][]string{{"boss", " boss", "BOSS\t"}, {long, long}} {
+		for i, name := range names {
+			if wait := s.AttemptLogin(r, name); (wait == 0) != (i == 0) {
+				t.Errorf("attempt %d with %.10q has to wait %v", i+1, name, wait)
+			}
+		}
+	}
+	for name := range s.names.callers {
+		if len(name) > maxCaller {
+			t.Errorf("a name of %d octets is remembered", len(name))
+		}
+	}
+}
+
 func TestCallerBehindProxies(t *testing.T) {
 	s := &Server{proxies: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("::1/128")}}
 	for _, c := range []struct{ remote, forwarded, want string }{

@@ -148,7 +148,7 @@ func newFrame(f feed, p hub.Push) (frame, error) {
 
 // watch reads pushes until ctx is over. A database that is away is waited for.
 func (f *fanout) watch(ctx context.Context) error {
-	var after uint64
+	var after, head uint64
 	loaded, failing := false, false
 	for ctx.Err() == nil {
 		err := func() error {
@@ -184,10 +184,14 @@ func (f *fanout) watch(ctx context.Context) error {
 			}
 			if len(page) > 0 {
 				after = page[len(page)-1].Seq
+			} else {
+				// The head was read before the page, so all up to it was there:
+				// the numbers between were left out, after the hub was restored.
+				after = max(after, head)
 			}
 			if len(page) < api.MaxPushPage {
 				f.ready()
-				_, err = f.feed.WaitPush(ctx, after)
+				head, err = f.feed.WaitPush(ctx, after)
 			}
 			return err
 		}()

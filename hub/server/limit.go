@@ -1,6 +1,7 @@
 package server
 
 import (
+	"crypto/sha256"
 	"errors"
 	"net"
 	"net/http"
@@ -18,6 +19,10 @@ type Limit struct{ PerMinute, Burst int }
 
 // maxCallers bounds what a limiter remembers.
 const maxCallers = 50_000
+
+// maxCaller is how long a caller may be to be remembered as he is: names come
+// from strangers.
+const maxCaller = 80
 
 // A limiter counts callers.
 type limiter struct {
@@ -41,6 +46,10 @@ func newLimiter(l Limit, detail string) *limiter {
 func (l *limiter) take(caller string, now time.Time) error {
 	if l.limit.PerMinute <= 0 {
 		return nil
+	}
+	if len(caller) > maxCaller {
+		sum := sha256.Sum256([]byte(caller))
+		caller = string(sum[:])
 	}
 	perSecond := float64(l.limit.PerMinute) / 60
 	most := float64(max(l.limit.Burst, 1))
@@ -79,7 +88,7 @@ func (s *Server) AttemptLogin(r *http.Request, name string) time.Duration {
 	now := time.Now()
 	err := s.logins.take(s.caller(r), now)
 	if err == nil && name != "" {
-		err = s.names.take(name, now)
+		err = s.names.take(nameOf(name), now)
 	}
 	var no *refusal
 	if errors.As(err, &no) {
@@ -87,6 +96,10 @@ func (s *Server) AttemptLogin(r *http.Request, name string) time.Duration {
 	}
 	return 0
 }
+
+// nameOf is a user's name as the hub looks it up, so that no blank before it
+// makes it another one to the limits.
+func nameOf(name string) string { return strings.ToLower(strings.TrimSpace(name)) }
 
 // caller is the address that limits count by: the peer's, or what a proxy of
 // ours says. Of IPv6 it is the network, since a customer has all of one.

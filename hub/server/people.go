@@ -48,7 +48,7 @@ func (s *Server) login(c *call, r *http.Request) error {
 	if err := readJSON(c, r, &l, false); err != nil {
 		return err
 	}
-	if err := s.names.take(strings.ToLower(l.Name), time.Now()); err != nil {
+	if err := s.names.take(nameOf(l.Name), time.Now()); err != nil {
 		return err
 	}
 	u, err := s.hub.Login(r.Context(), l.Name, l.Password)

@@ -70,6 +70,8 @@ type fakeFeed struct {
 	down    error
 	revoked map[string]bool
 	asked   int // calls of PushesFor
+	lifted  uint64
+	waited  uint64 // the highest number that was waited for
 }
 
 func newFakeFeed() *fakeFeed {
@@ -79,10 +81,7 @@ func newFakeFeed() *fakeFeed {
 func (f *fakeFeed) add(t hub.Target, kind string, body string) uint64 {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	seq := uint64(1)
-	if n := len(f.pushes); n > 0 {
-		seq = f.pushes[n-1].Seq + 1
-	}
+	seq := f.head() + 1
 	f.pushes = append(f.pushes, hub.Push{Seq: seq, Target: t, Kind: kind, Body: json.RawMessage(body)})
 	close(f.news)
 	f.news = make(chan struct{})
@@ -107,15 +106,25 @@ func (f *fakeFeed) Head(context.Context) (uint64, error) {
 
 func (f *fakeFeed) head() uint64 {
 	if n := len(f.pushes); n > 0 {
-		return f.pushes[n-1].Seq
+		return max(f.pushes[n-1].Seq, f.lifted)
 	}
-	return 0
+	return f.lifted
+}
+
+// lift leaves numbers out, as a hub does that was restored from an old backup.
+func (f *fakeFeed) lift(seq uint64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.lifted = seq
+	close(f.news)
+	f.news = make(chan struct{})
 }
 
 func (f *fakeFeed) WaitPush(ctx context.Context, after uint64) (uint64, error) {
 	for {
 		f.mu.Lock()
 		head, news, down := f.head(), f.news, f.down
+		f.waited = max(f.waited, after)
 		f.mu.Unlock()
 		if down != nil || head > after {
 			return head, down
@@ -555,6 +564,22 @@ func TestStormLosesAndDoublesNothing(t *testing.T) {
 	if err := g.Wait(); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// TestNumbersLeftOut: a head without a push is waited beyond, not asked for
+// again and again.
+func TestNumbersLeftOut(t *testing.T) {
+	feed := newFakeFeed()
+	r := startFake(t, feed, nil)
+	l := r.listen(t, "gw-1", 0)
+	l.want(t, feed.message(hub.Everybody))
+	feed.lift(100)
+	waitFor(t, "the hub to rest", func() bool {
+		feed.mu.Lock()
+		defer feed.mu.Unlock()
+		return feed.waited == 100
+	})
+	l.want(t, feed.message(hub.Everybody))
 }
 
 // TestSlowReaderHoldsUpNobody: one does not read at all, until it is dropped;
