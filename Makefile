@@ -78,6 +78,10 @@ bench-radius: build ## measure the RADIUS server against FreeRADIUS, on this mac
 bench-mikrotik: build ## measure the commands that a MikroTik is given, on a simulated one (2 minutes)
 	@$(SUDO) build/zonelab bench --only mikrotik
 
+bench-hub: build ## measure the hub with 10,000 gateways, and what a gateway sends it (15 minutes)
+	@scripts/deps.sh hub
+	@$(SUDO) build/zonelab bench --only hub
+
 test: ## everything that must pass: lint, unit, kernel, cross, size (installs what it needs)
 	@rm -f build/test-totals
 	@$(MAKE) --no-print-directory testdeps lint unit kernel cross size
@@ -128,4 +132,4 @@ $(ROUTER_OVERLAY):
 	@printf '{"Replace": {"%s/src/vendor/golang.org/x/net/http/httpproxy/proxy.go": "third_party/stubs/httpproxy/proxy.go"}}\n' \
 		"$$(go env GOROOT)" >$@
 
-.PHONY: help deps testdeps build lab bench bench-radius bench-mikrotik test unit kernel cross routeros-image size lint generate fuzz vuln clean
+.PHONY: help deps testdeps build lab bench bench-radius bench-mikrotik bench-hub test unit kernel cross routeros-image size lint generate fuzz vuln clean

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Installs the Debian packages that the lab needs, only those that are missing; with the argument
-# radius also the server that ours is measured against, with test all that the tests need.
+# radius also the server that ours is measured against, with hub a database for it, with test all
+# that the tests need.
 # Root, or CI=true, goes ahead; a person at a terminal is asked; anything else gets the command to run.
 set -eu
 
@@ -21,6 +22,13 @@ radius | test)
 	packages="$packages
 freeradius
 freeradius-utils
+"
+	;;
+esac
+case ${1:-} in
+hub | test)
+	packages="$packages
+postgresql
 "
 	;;
 esac
@@ -76,8 +84,8 @@ if [ "$(id -u)" != 0 ]; then
 	fi
 fi
 
-# Nothing of this shall run as a service: tests start FreeRADIUS by themselves, at ports of their
-# own. The policy keeps Debian's scripts from starting it now, and is removed again when it is ours.
+# Nothing of this shall run as a service: tests start FreeRADIUS and PostgreSQL by themselves, at
+# ports of their own. The policy keeps Debian's scripts from starting it now, and is removed again when it is ours.
 policy=/usr/sbin/policy-rc.d
 if ! [ -e "$policy" ]; then
 	trap '$sudo rm -f "$policy"' EXIT
@@ -89,13 +97,15 @@ echo "installing:$missing"
 $sudo apt-get update -q
 # iperf3 would otherwise ask whether to start a daemon.
 $sudo env DEBIAN_FRONTEND=noninteractive $install
-case "$missing " in
-*' freeradius '*)
-	# Not at the next boot either.
-	if command -v systemctl >/dev/null; then
-		$sudo systemctl disable freeradius || true
-	else
-		$sudo update-rc.d freeradius disable || true
-	fi
-	;;
-esac
+for service in freeradius postgresql; do
+	case "$missing " in
+	*" $service "*)
+		# Not at the next boot either.
+		if command -v systemctl >/dev/null; then
+			$sudo systemctl disable "$service" || true
+		else
+			$sudo update-rc.d "$service" disable || true
+		fi
+		;;
+	esac
+done

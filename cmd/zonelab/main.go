@@ -285,6 +285,7 @@ func measure(args []string, stdout, stderr io.Writer) error {
 	opts := bench.Options{Out: stdout, Progress: stderr}
 	only := f.String("only", "", "rows to measure, with commas between: "+strings.Join(bench.Names(), ", "))
 	f.StringVar(&opts.Zonegate, "zonegate", "", "the gateway's program (default: beside zonelab)")
+	f.StringVar(&opts.Zonehub, "zonehub", "", "the hub's program (default: beside zonelab)")
 	f.BoolVar(&opts.JSON, "json", false, "the table as one JSON object on one line")
 	f.DurationVar(&opts.FlashFor, "flash-for", 0, "how long device writes are watched (default 10m)")
 	if err := parse(f, args); err != nil {

@@ -104,7 +104,7 @@ type mikrotikConfig struct {
 // writeConfig writes the daemon's configuration. It starts the router that is
 // part of it.
 func (l *Lab) writeConfig(ctx context.Context) error {
-	program, err := findProgram("zonegate", l.opts.Zonegate)
+	program, err := FindProgram("zonegate", l.opts.Zonegate)
 	if err != nil {
 		return err
 	}
@@ -147,8 +147,8 @@ func (l *Lab) writeConfig(ctx context.Context) error {
 	return nil
 }
 
-// findProgram looks for one of our programs where a build leaves it.
-func findProgram(name, given string) (string, error) {
+// FindProgram looks for one of our programs where a build leaves it.
+func FindProgram(name, given string) (string, error) {
 	if given != "" {
 		if _, err := os.Stat(given); err != nil {
 			return "", fmt.Errorf("finding %s: %w", name, err)

@@ -70,7 +70,7 @@ func (l *Lab) hubFile(name string) string { return filepath.Join(l.state.Dir, "h
 // startCentral starts the central server and fills what it sells. The gateway
 // is not joined yet.
 func (l *Lab) startCentral(ctx context.Context) error {
-	program, err := findProgram("zonehub", l.opts.Zonehub)
+	program, err := FindProgram("zonehub", l.opts.Zonehub)
 	if err != nil {
 		return err
 	}

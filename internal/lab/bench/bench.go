@@ -55,35 +55,49 @@ var rows = []row{
 	{"radius-slow", "durable accounting on slow flash", runRadiusSlow},
 	{"radius-flood", "memory under a flood", runRadiusFlood},
 	{"radius-flash", "device writes of accounting", runRadiusFlash},
+	{"hub-streams", "a fleet of gateways at one hub process", runHubStreams},
+	{"hub-reports", "sales that a hub is told", runHubReports},
+	{"hub-idle", "traffic of a gateway when nothing happens", runHubIdle},
+	{"hub-week", "a gateway after a week without its hub", runHubWeek},
 }
 
-// radiusGroup names all the rows that begin with it. They are only measured
-// when asked for: they need FreeRADIUS, which no zone needs.
-const radiusGroup = "radius"
+// A group names all the rows that begin with it. They are only measured when
+// asked for: they need FreeRADIUS or PostgreSQL, which no zone needs.
+const (
+	radiusGroup = "radius"
+	hubGroup    = "hub"
+)
 
-// Names lists the rows, and the group.
+var groups = []string{radiusGroup, hubGroup}
+
+// Names lists the rows, and the groups.
 func Names() []string {
-	names := make([]string, len(rows), len(rows)+1)
+	names := make([]string, len(rows), len(rows)+len(groups))
 	for i, r := range rows {
 		names[i] = r.name
 	}
-	return append(names, radiusGroup)
+	return append(names, groups...)
 }
 
 // wants says whether a row is to be measured.
 func (o *Options) wants(r row) bool {
-	grouped := strings.HasPrefix(r.name, radiusGroup+"-")
-	return len(o.Only) == 0 && !grouped || slices.Contains(o.Only, r.name) || grouped && slices.Contains(o.Only, radiusGroup)
+	group, _, _ := strings.Cut(r.name, "-")
+	grouped := slices.Contains(groups, group)
+	return len(o.Only) == 0 && !grouped || slices.Contains(o.Only, r.name) || grouped && slices.Contains(o.Only, group)
 }
 
 // Options of a run.
 type Options struct {
-	Only     []string // rows; empty means all outside the group
+	Only     []string // rows; empty means all outside the groups
 	Zonegate string   // the gateway's program; empty looks beside the own one
+	Zonehub  string   // the hub's, likewise
 	Name     string   // of the labs
 	JSON     bool
 	Out      io.Writer // the table
 	Progress io.Writer // what happens meanwhile
+	// Gateways is the size of the hub's fleet (default 10,000, which the
+	// figures are for).
+	Gateways int
 	// FlashFor is how long device writes are watched (default 10 minutes).
 	FlashFor time.Duration
 }
@@ -178,7 +192,7 @@ func (b *bench) print() error {
 
 // withLab runs f in a lab of its own.
 func (b *bench) withLab(ctx context.Context, opts lab.Options, f func(*lab.Lab) error) error {
-	opts.Zonegate, opts.Daemon = b.opts.Zonegate, true
+	opts.Zonegate, opts.Zonehub, opts.Daemon = b.opts.Zonegate, b.opts.Zonehub, true
 	if opts.Name == "" {
 		opts.Name = b.opts.Name
 	}

@@ -23,7 +23,11 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(code)
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	if hubDir != "" {
+		os.RemoveAll(hubDir)
+	}
+	os.Exit(code)
 }
 
 // network is a lab without a daemon: everything passes.

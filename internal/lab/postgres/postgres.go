@@ -20,6 +20,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	_ "github.com/jackc/pgx/v5/stdlib" // the driver "pgx"
 )
@@ -115,6 +116,45 @@ func (s *Server) Resume() error {
 		}
 	}
 	return fmt.Errorf("the server ended: %v\n%s", cmd.Wait(), said.String())
+}
+
+// CPU is what the server and its living children have used.
+func (s *Server) CPU() (total time.Duration, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.process == nil {
+		return 0, errors.New("the server does not run")
+	}
+	pid := s.process.Process.Pid
+	children, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
+	if err != nil {
+		return 0, fmt.Errorf("reading CPU time: %w", err)
+	}
+	for i, p := range append([]string{strconv.Itoa(pid)}, strings.Fields(string(children))...) {
+		stat, err := os.ReadFile("/proc/" + p + "/stat")
+		if err != nil {
+			continue // it has ended, and counts as its parent's
+		}
+		_, rest, _ := strings.Cut(string(stat), ") ")
+		fields := strings.Fields(rest)
+		if len(fields) < 15 {
+			return 0, fmt.Errorf("reading CPU time: %q", stat)
+		}
+		// User and system time, and of the first those of ended children too;
+		// see proc(5), /proc/pid/stat.
+		last := 13
+		if i == 0 {
+			last = 15
+		}
+		for _, f := range fields[11:last] {
+			ticks, err := strconv.ParseInt(f, 10, 64)
+			if err != nil {
+				return 0, fmt.Errorf("reading CPU time: %w", err)
+			}
+			total += time.Duration(ticks) * (time.Second / 100) // USER_HZ
+		}
+	}
+	return total, nil
 }
 
 // Kill ends the server at once, as a crash would.
