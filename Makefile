@@ -30,7 +30,7 @@ ROUTER_HOT := runtime/... sync/... bytes unicode/... math math/bits math/rand/..
 ROUTER_TINY := go.etcd.io/bbolt/errors golang.org/x/net/http2 \
 	golang.org/x/net/dns/dnsmessage vendor/golang.org/x/net/dns/dnsmessage
 
-# One file of the standard library is replaced for routers, as the modules in go.mod are:
+# Two packages of the standard library are replaced for routers, as the modules in go.mod are:
 # third_party/stubs/README.md says why.
 ROUTER_OVERLAY := build/router-overlay.json
 
@@ -128,8 +128,6 @@ build/runtests: scripts/runtests/main.go
 # Written each time, since it names where the Go release of the moment is.
 .PHONY: $(ROUTER_OVERLAY)
 $(ROUTER_OVERLAY):
-	@mkdir -p $(@D)
-	@printf '{"Replace": {"%s/src/vendor/golang.org/x/net/http/httpproxy/proxy.go": "third_party/stubs/httpproxy/proxy.go"}}\n' \
-		"$$(go env GOROOT)" >$@
+	@scripts/overlay.sh $@
 
 .PHONY: help deps testdeps build lab bench bench-radius bench-mikrotik bench-hub test unit kernel cross routeros-image size lint generate fuzz vuln clean

@@ -1,0 +1,3 @@
+module html/template
+
+go 1.26.0
