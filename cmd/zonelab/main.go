@@ -287,6 +287,7 @@ func measure(args []string, stdout, stderr io.Writer) error {
 	f.StringVar(&opts.Zonegate, "zonegate", "", "the gateway's program (default: beside zonelab)")
 	f.StringVar(&opts.Zonehub, "zonehub", "", "the hub's program (default: beside zonelab)")
 	f.BoolVar(&opts.JSON, "json", false, "the table as one JSON object on one line")
+	f.IntVar(&opts.Gateways, "gateways", 10_000, "gateways of the hub's fleet; the figures wanted are for 10,000")
 	f.DurationVar(&opts.FlashFor, "flash-for", 0, "how long device writes are watched (default 10m)")
 	if err := parse(f, args); err != nil {
 		return err

@@ -36,7 +36,11 @@ var fullHub = hubScale{gateways: 10_000, beat: api.HeartbeatEvery, idle: 75 * ti
 	senders: 8, batches: 30, size: api.MaxEntries, sales: 10_000}
 
 func runHubStreams(ctx context.Context, b *bench) error {
-	return b.hubStreams(ctx, onPostgres, fullHub)
+	scale := fullHub
+	if b.opts.Gateways > 0 {
+		scale.gateways = b.opts.Gateways
+	}
+	return b.hubStreams(ctx, onPostgres, scale)
 }
 
 func runHubReports(ctx context.Context, b *bench) error {
