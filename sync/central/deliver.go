@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"time"
 
 	"zonegate"
@@ -213,7 +214,7 @@ func (d *delivery) changed() (lines []api.Usage, rest bool) {
 func (l *line) entry(e zonegate.Entry) api.Entry {
 	out := api.Entry{
 		N: e.N, Kind: e.Kind.String(), Grant: uint64(e.Grant), Source: e.Source.Kind, Ref: e.Source.Ref,
-		HubCode: e.HubCode, Batch: e.Batch, Plan: e.Plan.ID, PlanVersion: e.Plan.Version,
+		HubCode: e.HubCode, Batch: short(e.Batch), Plan: short(e.Plan.ID), PlanVersion: e.Plan.Version,
 		Up: e.Used.Up, Down: e.Used.Down, Octets: e.Octets, Seconds: int64(e.Time / time.Second), Count: e.Count,
 	}
 	if !e.At.IsZero() {
@@ -230,6 +231,17 @@ func (l *line) entry(e zonegate.Entry) api.Entry {
 		out.State = e.State.String()
 	}
 	return out
+}
+
+// short makes a name of the zone's own one that a hub takes, always in the same
+// way: an entry that it refuses would hold up all that come after.
+func short(s string) string {
+	const most = 200
+	s = strings.ReplaceAll(strings.ToValidUTF8(s, "?"), "\x00", "?")
+	if len(s) > most {
+		s = strings.ToValidUTF8(s[:most], "")
+	}
+	return s
 }
 
 // deviceName hashes the address of a device: the hub can tell two devices of a

@@ -347,3 +347,16 @@ func TestEntryOnTheWire(t *testing.T) {
 		t.Errorf("an entry without a clock: %s", bare)
 	}
 }
+
+// The zone's own names have no bounds; those of the hub do.
+func TestLongNamesAreTold(t *testing.T) {
+	for name, want := range map[string]string{
+		"july": "july", "a\x00b": "a?b", "a\xffb": "a?b",
+		strings.Repeat("é", 150): strings.Repeat("é", 100), "x" + strings.Repeat("é", 150): "x" + strings.Repeat("é", 99),
+	} {
+		e := (&line{}).entry(zonegate.Entry{Kind: zonegate.EntrySale, Batch: name, Plan: zonegate.PlanRef{ID: name, Version: 1}})
+		if e.Batch != want || e.Plan != want {
+			t.Errorf("%.20q is told as batch %.20q and plan %.20q", name, e.Batch, e.Plan)
+		}
+	}
+}
