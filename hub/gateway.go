@@ -358,7 +358,11 @@ func (h *Hub) RevokeGateway(ctx context.Context, by Actor, gateway, reason strin
 }
 
 func (h *Hub) revoke(tx Tx, g Gateway, reason string) error {
-	if err := tx.RevokeGateway(g.ID, reason); err != nil {
+	// One that was revoked meanwhile has its push: another would reach the
+	// gateway that has taken its place.
+	if err := tx.RevokeGateway(g.ID, reason); errors.Is(err, ErrNotFound) {
+		return nil
+	} else if err != nil {
 		return err
 	}
 	_, err := h.pushBody(tx, Target{Site: g.Site}, api.KindRevoked, api.GatewayRevoked{Reason: reason}, "")

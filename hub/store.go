@@ -82,6 +82,7 @@ type gatewayRows interface {
 	// LiveGateways are those not revoked, of one site, of a reseller, or with
 	// "" and "" all; those heard last come first.
 	LiveGateways(reseller, site string) ([]Heard, error)
+	// RevokeGateway is ErrNotFound for one that is revoked.
 	RevokeGateway(id, reason string) error
 	Fleet(q FleetQuery, quiet time.Time) ([]Member, error)
 

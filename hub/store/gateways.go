@@ -54,7 +54,7 @@ func (t *tx) LiveGateways(reseller, site string) ([]hub.Heard, error) {
 }
 
 func (t *tx) RevokeGateway(id, reason string) error {
-	return t.must("UPDATE gateways SET revoked = 1, reason = $2 WHERE id = $1", id, reason)
+	return t.must("UPDATE gateways SET revoked = 1, reason = $2 WHERE id = $1 AND revoked = 0", id, reason)
 }
 
 func (t *tx) Fleet(q hub.FleetQuery, quiet time.Time) ([]hub.Member, error) {

@@ -408,3 +408,13 @@ func TestFleetPages(t *testing.T) {
 		}
 	})
 }
+
+// Of two who revoke a gateway at once, or replace it, the second finds that it
+// is done.
+func TestRevokedOnce(t *testing.T) {
+	onEach(t, func(t *testing.T, w *world) {
+		b := w.gateway(w.site(w.reseller("A", plenty), "a"), "a")
+		w.ok(w.store.Write(w.ctx, func(tx hub.Tx) error { return tx.RevokeGateway(b.ID, "one") }))
+		wantErr(t, "revoking it again", w.store.Write(w.ctx, func(tx hub.Tx) error { return tx.RevokeGateway(b.ID, "two") }), hub.ErrNotFound)
+	})
+}
