@@ -175,6 +175,9 @@ func (h *Hub) IssueGrant(ctx context.Context, by Actor, q IssueGrant) (Grant, st
 	if !q.Expires.IsZero() && !q.Expires.After(h.at()) {
 		return Grant{}, "", invalid("the grant would be out of date already")
 	}
+	if err := checkExpires(q.Expires); err != nil {
+		return Grant{}, "", err
+	}
 	device := ""
 	var err error
 	if q.Device != "" {

@@ -55,6 +55,9 @@ func (h *Hub) Generate(ctx context.Context, by Actor, q Generate) (Batch, []stri
 	if !q.Expires.IsZero() && !q.Expires.After(h.at()) {
 		return Batch{}, nil, invalid("the vouchers would be out of date already")
 	}
+	if err := checkExpires(q.Expires); err != nil {
+		return Batch{}, nil, err
+	}
 	if err := batchName(q.Batch); err != nil {
 		return Batch{}, nil, err
 	}
@@ -72,6 +75,15 @@ func (h *Hub) Generate(ctx context.Context, by Actor, q Generate) (Batch, []stri
 		return Batch{}, nil, err
 	}
 	return b, codes, nil
+}
+
+// checkExpires refuses what gateways refuse: the codes would be made, and
+// nobody would take them.
+func checkExpires(t time.Time) error {
+	if t.Year() > 2200 {
+		return invalid("the last day is in the year %d; leave it out for codes that are good for ever", t.Year())
+	}
+	return nil
 }
 
 var errKnownCode = errors.New("a code that was drawn is in use")

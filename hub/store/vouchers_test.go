@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -341,4 +342,20 @@ func TestWrongKeys(t *testing.T) {
 			t.Errorf("with another key file: %v", err)
 		}
 	})
+}
+
+// Gateways do not take codes that end beyond the year 2200, so none are made.
+func TestExpiresFarAway(t *testing.T) {
+	w := newWorld(t, filepath.Join(t.TempDir(), "hub.db"))
+	r := w.reseller("A", plenty)
+	s := w.site(r, "a")
+	f := w.forfait(plan("Day", 500))
+	never := time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC)
+	var input *hub.InputError
+	if _, _, err := w.Generate(w.ctx, w.admin, hub.Generate{N: 1, Forfait: f.Plan.ID, Reseller: r.ID, Expires: never}); !errors.As(err, &input) {
+		t.Errorf("codes until 9999: %v", err)
+	}
+	if _, _, err := w.IssueGrant(w.ctx, w.admin, hub.IssueGrant{Site: s.ID, Forfait: f.Plan.ID, Ref: "x", Expires: never}); !errors.As(err, &input) {
+		t.Errorf("a grant until 9999: %v", err)
+	}
 }
