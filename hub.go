@@ -323,7 +323,7 @@ func (s *State) unusedOfBatch(v *Voucher, batch string) bool {
 func (c BatchGone) take(t *tx) error {
 	for _, v := range t.vouchers {
 		if t.unusedOfBatch(&v, c.Batch) {
-			return t.emit(BatchRevoked{c.Batch})
+			return t.emit(BatchRevoked(c))
 		}
 	}
 	return nil
