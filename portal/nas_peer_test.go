@@ -167,6 +167,12 @@ func (m *mikrotik) fill(page string) string {
 func (m *mikrotik) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if r.URL.Path == "/favicon.ico" {
+		// A file of the hotspot's own. Led to the login page, the browser's
+		// question for it would draw a new challenge under the form that is open.
+		http.NotFound(w, r)
+		return
+	}
 	w.Header().Set("Content-Type", "text/html")
 	if r.URL.Path != "/login" {
 		http.Redirect(w, r, m.URL+"/login?dst="+url.QueryEscape("http://example.com/"), http.StatusFound)
