@@ -1,7 +1,6 @@
 package bench
 
 import (
-	"bufio"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -10,6 +9,7 @@ import (
 	"net"
 	"os"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -55,7 +55,8 @@ func runHubReports(ctx context.Context, b *bench) error {
 // hubStreams opens all streams of a fleet, lets them rest, and changes a
 // forfait.
 func (b *bench) hubStreams(ctx context.Context, kind string, o hubScale) error {
-	if err := raiseFiles(o.gateways); err != nil {
+	files, err := raiseFiles(o.gateways)
+	if err != nil {
 		return err
 	}
 	return b.withHub(ctx, kind, func(w *hubWorld) (err error) {
@@ -86,7 +87,7 @@ func (b *bench) hubStreams(ctx context.Context, kind string, o hubScale) error {
 		opened := time.Since(begun)
 		b.say("  %d streams are open after %s", o.gateways, opened.Round(time.Millisecond))
 
-		comments, cpu, database, now := f.comments.Load(), time.Duration(0), time.Duration(0), time.Now()
+		dials, comments, cpu, database, now := f.opened.Load(), f.comments.Load(), time.Duration(0), time.Duration(0), time.Now()
 		if cpu, err = cpuTime(w.pid()); err != nil {
 			return err
 		}
@@ -106,7 +107,7 @@ func (b *bench) hubStreams(ctx context.Context, kind string, o hubScale) error {
 		if err != nil {
 			return err
 		}
-		comments = f.comments.Load() - comments
+		dials, comments = f.opened.Load()-dials, f.comments.Load()-comments
 		rss, peak, err := memory(w.pid())
 		if err != nil {
 			return err
@@ -117,8 +118,8 @@ func (b *bench) hubStreams(ctx context.Context, kind string, o hubScale) error {
 			fmt.Sprintf("%.1f KB (%.0f MB in all, peak %.0f MB; opened in %.1f s)", each/1e3, float64(rss)/1e6, float64(peak)/1e6, opened.Seconds()), each <= 50e3)
 		load := 100 * (cpuAfter - cpu).Seconds() / took.Seconds()
 		b.add(fmt.Sprintf("CPU of the process, a heartbeat to and a comment from each every %s", o.beat), "at most 60 % of one core",
-			fmt.Sprintf("%.1f %% (%.0f heartbeats/s, %.0f comments/s; the database %.1f %%)", load, float64(beats)/took.Seconds(),
-				float64(comments)/took.Seconds(), 100*(databaseAfter-database).Seconds()/took.Seconds()), load <= 60)
+			fmt.Sprintf("%.1f %% (%.0f heartbeats/s, %.0f comments/s, %.0f new connections/s with %d open files; the database %.1f %%)", load,
+				float64(beats)/took.Seconds(), float64(comments)/took.Seconds(), float64(dials)/took.Seconds(), files, 100*(databaseAfter-database).Seconds()/took.Seconds()), load <= 60)
 		// All of them must have beaten, and been spoken to, as often as that.
 		rounds := max(0, took.Seconds()/o.beat.Seconds()-1)
 		spoken := max(0, took.Seconds()/api.HeartbeatEvery.Seconds()-1)
@@ -262,13 +263,8 @@ func (w *hubWorld) knows(ctx context.Context, m member, n int) error {
 
 // report sends all sales of a gateway, the first batch twice.
 func (w *hubWorld) report(ctx context.Context, m member, o hubScale) error {
-	s := &gatewaySim{member: m}
-	var err error
-	if s.calls, err = dialHub(ctx, nil, w.addr); err != nil {
-		return err
-	}
-	defer s.calls.Close()
-	s.in = bufio.NewReader(s.calls)
+	s := &gatewaySim{member: m, addr: w.addr, opened: new(atomic.Int64)}
+	defer s.hangUp()
 	n := uint64(0)
 	for i := range o.batches {
 		r := api.Reports{Instance: m.instance, Entries: make([]api.Entry, o.size)}
@@ -279,6 +275,9 @@ func (w *hubWorld) report(ctx context.Context, m member, o hubScale) error {
 		for times := 0; times < 1 || i == 0 && times < 2; times++ {
 			var answer api.Reported
 			if _, err := s.call(api.PathReports, r, &answer); err != nil {
+				return err
+			}
+			if err := ctx.Err(); err != nil {
 				return err
 			}
 			if answer.Through != n {

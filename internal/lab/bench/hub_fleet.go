@@ -31,6 +31,7 @@ type fleet struct {
 	addr     string
 	gateways []*gatewaySim
 	comments atomic.Int64
+	opened   atomic.Int64
 	dropped  atomic.Int64
 	why      atomic.Pointer[error] // the first stream that ended
 	closing  atomic.Bool
@@ -48,6 +49,9 @@ type fleet struct {
 type gatewaySim struct {
 	member
 	applied atomic.Uint64
+	addr    string
+	from    *net.TCPAddr
+	opened  *atomic.Int64 // connections for calls, of the whole fleet
 
 	stream *tls.Conn
 	mu     sync.Mutex // calls go one after another
@@ -55,20 +59,28 @@ type gatewaySim struct {
 	in     *bufio.Reader
 }
 
-// raiseFiles lets this process have two connections for each gateway.
-func raiseFiles(gateways int) error {
-	wanted := uint64(2*gateways + 500)
+// raiseFiles lets this process, and the hub that it starts, have two
+// connections for each gateway, and returns the limit that there is then. Where
+// the system allows less, a hub does not keep all connections for calls, so
+// that there is room for streams.
+func raiseFiles(gateways int) (uint64, error) {
+	wanted := uint64(3 * gateways)
 	var limit unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
-		return fmt.Errorf("reading the limit of open files: %w", err)
+		return 0, fmt.Errorf("reading the limit of open files: %w", err)
 	}
 	if limit.Cur >= wanted {
-		return nil
+		return limit.Cur, nil
 	}
-	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: wanted, Max: max(limit.Max, wanted)}); err != nil {
-		return fmt.Errorf("raising the limit of open files to %d: %w", wanted, err)
+	if unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: wanted, Max: max(limit.Max, wanted)}) == nil {
+		return wanted, nil
 	}
-	return nil
+	limit.Cur = limit.Max
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &limit); err != nil || limit.Max < uint64(gateways)*3/2 {
+		return 0, fmt.Errorf("%d gateways need %d open files, and the system allows %d: raise its limit, or choose fewer with --gateways",
+			gateways, wanted, limit.Max)
+	}
+	return limit.Max, nil
 }
 
 // openFleet opens all streams and connections.
@@ -80,17 +92,13 @@ func openFleet(ctx context.Context, addr string, members []member) (*fleet, erro
 		g.Go(func() error {
 			// An address of this machine has 28,000 ports for one peer.
 			from := &net.TCPAddr{IP: net.IPv4(127, 1, byte(i>>12), 1)}
-			s := &gatewaySim{member: m}
+			s := &gatewaySim{member: m, addr: addr, from: from, opened: &f.opened}
 			s.applied.Store(m.Head)
 			f.gateways[i] = s
 			var err error
 			if s.stream, err = dialHub(ctx, from, addr); err != nil {
 				return fmt.Errorf("opening stream %d: %w", i, err)
 			}
-			if s.calls, err = dialHub(ctx, from, addr); err != nil {
-				return fmt.Errorf("opening connection %d: %w", i, err)
-			}
-			s.in = bufio.NewReaderSize(s.calls, 1024)
 			if err := s.beat(); err != nil {
 				return err
 			}
@@ -131,11 +139,10 @@ func (f *fleet) close() {
 		if s == nil {
 			continue
 		}
-		for _, c := range []*tls.Conn{s.stream, s.calls} {
-			if c != nil {
-				c.NetConn().Close()
-			}
+		if s.stream != nil {
+			s.stream.NetConn().Close()
 		}
+		s.hangUp()
 	}
 	f.readers.Wait()
 }
@@ -182,7 +189,17 @@ func (f *fleet) read(s *gatewaySim, opened chan<- error) error {
 	return err
 }
 
-// call does one call over the kept connection.
+// hangUp closes the connection for calls.
+func (s *gatewaySim) hangUp() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.calls != nil {
+		s.calls.NetConn().Close()
+		s.calls = nil
+	}
+}
+
+// call does one call over the kept connection, or a new one.
 func (s *gatewaySim) call(path string, body, into any) (status int, err error) {
 	text, err := json.Marshal(body)
 	if err != nil {
@@ -190,6 +207,13 @@ func (s *gatewaySim) call(path string, body, into any) (status int, err error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.calls == nil {
+		if s.calls, err = dialHub(context.Background(), s.from, s.addr); err != nil {
+			return 0, fmt.Errorf("opening a connection: %w", err)
+		}
+		s.in = bufio.NewReaderSize(s.calls, 1024)
+		s.opened.Add(1)
+	}
 	var out bytes.Buffer
 	fmt.Fprintf(&out, "POST %s%s HTTP/1.1\r\nHost: hub\r\nUser-Agent: zonegate\r\nContent-Length: %d\r\nAuthorization: Bearer %s\r\nContent-Type: application/json\r\n\r\n%s",
 		server.Base, path, len(text), s.Token, text)
@@ -203,11 +227,13 @@ func (s *gatewaySim) call(path string, body, into any) (status int, err error) {
 	}
 	defer a.Body.Close()
 	got, err := io.ReadAll(a.Body)
+	if a.Close {
+		s.calls.NetConn().Close()
+		s.calls = nil
+	}
 	switch {
 	case err != nil:
 		return a.StatusCode, err
-	case a.Close:
-		return a.StatusCode, errors.New("the hub does not keep the connection for calls")
 	case a.StatusCode >= 300:
 		return a.StatusCode, fmt.Errorf("%.200s", got)
 	case into != nil:
