@@ -303,6 +303,13 @@ func TestGrants(t *testing.T) {
 			_, _, err := w.IssueGrant(w.ctx, w.admin, q)
 			wantErr(t, tt.what, err, tt.want)
 		}
+		// Its sale is money of the platform's: no reseller makes one for himself.
+		for _, role := range []hub.Role{hub.RoleReseller, hub.RoleSeller} {
+			q := ask
+			q.Ref = "his own"
+			_, _, err := w.IssueGrant(w.ctx, hub.Actor{Name: "ra", Role: role, Reseller: r.ID}, q)
+			wantErr(t, "a grant by a "+string(role), err, hub.ErrForbidden)
+		}
 		ps := w.pushes(b, f.Seq)
 		if kinds(ps) != api.KindGrant {
 			t.Fatalf("pushed %q, want the grant once", kinds(ps))
