@@ -14,10 +14,10 @@ import (
 
 const keyFile = "hub.key"
 
-// loadKeys reads the hub's secrets, or makes them at the first start. Whoever
-// reads the file and the database has the hub, so a file that others can read
-// is refused.
-func loadKeys(dir string) (hub.Keys, error) {
+// loadKeys reads the hub's secrets, or makes them at the first start, if mayMake
+// has no error. Whoever reads the file and the database has the hub, so a file
+// that others can read is refused.
+func loadKeys(dir string, mayMake func() error) (hub.Keys, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return hub.Keys{}, fmt.Errorf("making the data directory: %w", err)
 	}
@@ -25,6 +25,9 @@ func loadKeys(dir string) (hub.Keys, error) {
 	var keys hub.Keys
 	text, err := os.ReadFile(name)
 	if errors.Is(err, fs.ErrNotExist) {
+		if err := mayMake(); err != nil {
+			return hub.Keys{}, err
+		}
 		if keys, err = hub.NewKeys(); err != nil {
 			return hub.Keys{}, err
 		}

@@ -304,7 +304,7 @@ func TestKeysAreMadeOnce(t *testing.T) {
 	for i := range all {
 		wg.Go(func() {
 			var err error
-			if all[i], err = loadKeys(dir); err != nil {
+			if all[i], err = loadKeys(dir, func() error { return nil }); err != nil {
 				t.Error(err)
 			}
 		})
@@ -323,7 +323,7 @@ func TestKeysAreMadeOnce(t *testing.T) {
 	if err := os.Chmod(name, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := loadKeys(dir); err == nil || !strings.Contains(err.Error(), "chmod 600") {
+	if _, err := loadKeys(dir, nil); err == nil || !strings.Contains(err.Error(), "chmod 600") {
 		t.Errorf("keys that everybody can read: %v", err)
 	}
 	if err := os.Chmod(name, 0o600); err != nil {
@@ -332,8 +332,52 @@ func TestKeysAreMadeOnce(t *testing.T) {
 	if err := os.Truncate(name, 40); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := loadKeys(dir); err == nil || !strings.Contains(err.Error(), "backup") {
+	if _, err := loadKeys(dir, nil); err == nil || !strings.Contains(err.Error(), "backup") {
 		t.Errorf("damaged keys: %v", err)
+	}
+}
+
+// TestKeysAreLost: new keys beside a database that has sites would be a hub
+// that no gateway believes.
+func TestKeysAreLost(t *testing.T) {
+	data := filepath.Join(t.TempDir(), "data")
+	reseller := must(t, "", "reseller", "add", "--data", data, "Kofi")
+	name := filepath.Join(data, keyFile)
+	if err := os.Remove(name); err != nil {
+		t.Fatal(err)
+	}
+	// Without sites nothing is lost.
+	must(t, "", "site", "add", "--data", data, "--reseller", reseller, "Gbegamey")
+	kept, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(name); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{{"site", "list"}, {"serve", "--listen", "127.0.0.1:0"}} {
+		code, _, errs := zonehub(t, "", append(args, "--data", data)...)
+		if code != exitFailed || !strings.Contains(errs, "restore hub.key from the backup") || !strings.Contains(errs, "--new-keys") {
+			t.Errorf("zonehub %v without keys: exit %d: %s", args, code, errs)
+		}
+		if _, err := os.Stat(name); err == nil {
+			t.Fatal("keys were made")
+		}
+	}
+	if err := os.WriteFile(name, kept, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	must(t, "", "site", "list", "--data", data)
+	if err := os.Remove(name); err != nil {
+		t.Fatal(err)
+	}
+	_, stderr, stop := serving(t, noEnvironment, "--data", data, "--listen", "127.0.0.1:0", "--new-keys")
+	stderr.after(t, "listen=")
+	if code := stop(); code != exitOK {
+		t.Errorf("with --new-keys: exit %d: %s", code, stderr)
+	}
+	if made, err := os.ReadFile(name); err != nil || bytes.Equal(made, kept) {
+		t.Errorf("with --new-keys: %v", err)
 	}
 }
 

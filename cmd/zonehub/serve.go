@@ -31,6 +31,7 @@ type settings struct {
 	publicURL, proxies           string
 	webhookSecret, logLevel      string
 	loginsAMinute, enrolsAMinute int
+	newKeys                      bool
 }
 
 func defineServe(f *flag.FlagSet) action {
@@ -45,6 +46,7 @@ func defineServe(f *flag.FlagSet) action {
 	f.StringVar(&s.logLevel, "log-level", "info", "debug, info, warn or error")
 	f.IntVar(&s.loginsAMinute, "login-per-minute", limits.Login.PerMinute, "attempts to sign in from one address, and with one name")
 	f.IntVar(&s.enrolsAMinute, "enrol-per-minute", limits.Enrol.PerMinute, "gateways that ask to be let in from one address")
+	f.BoolVar(&s.newKeys, "new-keys", false, "make a hub.key that was lost for good: all sites and gateways must be made anew")
 	return func(ctx context.Context, e *env, args []string) error {
 		if err := none(args); err != nil {
 			return err
@@ -146,7 +148,7 @@ func (p *program) build(ctx context.Context) error {
 		debug.SetGCPercent(garbage)
 	}
 	connections := p.raiseFiles()
-	h, st, keys, err := openHub(ctx, p.data, p.database, p.log)
+	h, st, keys, err := openHub(ctx, p.data, p.database, p.settings.newKeys, p.log)
 	if err != nil {
 		return err
 	}
