@@ -79,7 +79,7 @@ func (b *bench) hubStreams(ctx context.Context, kind string, o hubScale) error {
 			return err
 		}
 		begun = time.Now()
-		f, err := openFleet(ctx, w.addr, members)
+		f, err := openFleet(ctx, w.addr, members, files)
 		if err != nil {
 			return err
 		}
@@ -146,7 +146,7 @@ func (b *bench) hubStreams(ctx context.Context, kind string, o hubScale) error {
 		}
 		p99 := percentile(all, 99)
 		b.add(fmt.Sprintf("a change of a forfait, acknowledged by %d, %d times: p99", o.gateways, o.changes), "at most 10 s",
-			fmt.Sprintf("%.2f s (p50 %.2f s, last %.2f s)", p99.Seconds(), percentile(all, 50).Seconds(), percentile(all, 100).Seconds()), p99 <= 10*time.Second)
+			fmt.Sprintf("%.2f s (p50 %.2f s, last %.2f s; %d sent again)", p99.Seconds(), percentile(all, 50).Seconds(), percentile(all, 100).Seconds(), f.repeated.Load()), p99 <= 10*time.Second)
 		return nil
 	})
 }
@@ -263,7 +263,7 @@ func (w *hubWorld) knows(ctx context.Context, m member, n int) error {
 
 // report sends all sales of a gateway, the first batch twice.
 func (w *hubWorld) report(ctx context.Context, m member, o hubScale) error {
-	s := &gatewaySim{member: m, addr: w.addr, opened: new(atomic.Int64)}
+	s := &gatewaySim{member: m, addr: w.addr, opened: new(atomic.Int64), slots: make(chan struct{}, 1)}
 	defer s.hangUp()
 	n := uint64(0)
 	for i := range o.batches {

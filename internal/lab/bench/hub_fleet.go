@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"strconv"
@@ -32,8 +33,10 @@ type fleet struct {
 	gateways []*gatewaySim
 	comments atomic.Int64
 	opened   atomic.Int64
+	repeated atomic.Int64 // acknowledgements that had to be sent again
 	dropped  atomic.Int64
 	why      atomic.Pointer[error] // the first stream that ended
+	broken   chan struct{}         // closed then
 	closing  atomic.Bool
 	readers  sync.WaitGroup
 
@@ -52,6 +55,7 @@ type gatewaySim struct {
 	addr    string
 	from    *net.TCPAddr
 	opened  *atomic.Int64 // connections for calls, of the whole fleet
+	slots   chan struct{} // holds one for each that is open
 
 	stream *tls.Conn
 	mu     sync.Mutex // calls go one after another
@@ -84,15 +88,17 @@ func raiseFiles(gateways int) (uint64, error) {
 }
 
 // openFleet opens all streams and connections.
-func openFleet(ctx context.Context, addr string, members []member) (*fleet, error) {
-	f := &fleet{addr: addr, gateways: make([]*gatewaySim, len(members)), took: map[uint64][]time.Duration{}, heard: make(chan struct{}, len(members))}
+func openFleet(ctx context.Context, addr string, members []member, files uint64) (*fleet, error) {
+	// This process has no more files than the hub.
+	slots := make(chan struct{}, max(1, min(int(files)-len(members)-300, len(members))))
+	f := &fleet{addr: addr, gateways: make([]*gatewaySim, len(members)), took: map[uint64][]time.Duration{}, heard: make(chan struct{}, len(members)), broken: make(chan struct{})}
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(32)
 	for i, m := range members {
 		g.Go(func() error {
 			// An address of this machine has 28,000 ports for one peer.
 			from := &net.TCPAddr{IP: net.IPv4(127, 1, byte(i>>12), 1)}
-			s := &gatewaySim{member: m, addr: addr, from: from, opened: &f.opened}
+			s := &gatewaySim{member: m, addr: addr, from: from, opened: &f.opened, slots: slots}
 			s.applied.Store(m.Head)
 			f.gateways[i] = s
 			var err error
@@ -109,9 +115,11 @@ func openFleet(ctx context.Context, addr string, members []member) (*fleet, erro
 			}
 			opened := make(chan error, 1)
 			f.readers.Go(func() {
-				if err := f.read(s, opened); err != nil && !f.closing.Load() {
+				if err := f.read(s, opened); !f.closing.Load() { // it never ends well
 					f.dropped.Add(1)
-					f.why.CompareAndSwap(nil, &err)
+					if f.why.CompareAndSwap(nil, &err) {
+						close(f.broken)
+					}
 				}
 			})
 			return <-opened
@@ -175,8 +183,7 @@ func (f *fleet) read(s *gatewaySim, opened chan<- error) error {
 			seq, err = strconv.ParseUint(strings.TrimSpace(line[4:]), 10, 64)
 		case strings.HasPrefix(line, "data: ") && seq > s.applied.Load():
 			s.applied.Store(seq)
-			if status, callErr := s.call(api.PathAcks, api.Acks{Instance: s.instance, Acks: []api.Ack{{Seq: seq, Outcome: api.Applied}}}, nil); callErr != nil || status != http.StatusNoContent {
-				err = fmt.Errorf("acknowledging push %d: status %d, %w", seq, status, callErr)
+			if err = f.acknowledge(s, seq); err != nil {
 				break
 			}
 			f.mu.Lock()
@@ -189,13 +196,36 @@ func (f *fleet) read(s *gatewaySim, opened chan<- error) error {
 	return err
 }
 
+// acknowledge is repeated as a real gateway does it: a hub that has no file
+// left closes new connections at once.
+func (f *fleet) acknowledge(s *gatewaySim, seq uint64) (err error) {
+	for wait := 2 * time.Second; wait < time.Minute && !f.closing.Load(); wait *= 2 {
+		var status int
+		status, err = s.call(api.PathAcks, api.Acks{Instance: s.instance, Acks: []api.Ack{{Seq: seq, Outcome: api.Applied}}}, nil)
+		if err == nil && status == http.StatusNoContent {
+			return nil
+		}
+		err = fmt.Errorf("acknowledging push %d: status %d, %w", seq, status, err)
+		f.repeated.Add(1)
+		s.hangUp()
+		time.Sleep(wait/2 + rand.N(wait/2))
+	}
+	return err
+}
+
 // hangUp closes the connection for calls.
 func (s *gatewaySim) hangUp() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.drop()
+}
+
+// drop is hangUp for who holds mu.
+func (s *gatewaySim) drop() {
 	if s.calls != nil {
 		s.calls.NetConn().Close()
 		s.calls = nil
+		<-s.slots
 	}
 }
 
@@ -208,7 +238,10 @@ func (s *gatewaySim) call(path string, body, into any) (status int, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.calls == nil {
+		s.slots <- struct{}{}
 		if s.calls, err = dialHub(context.Background(), s.from, s.addr); err != nil {
+			s.calls = nil
+			<-s.slots
 			return 0, fmt.Errorf("opening a connection: %w", err)
 		}
 		s.in = bufio.NewReaderSize(s.calls, 1024)
@@ -228,8 +261,7 @@ func (s *gatewaySim) call(path string, body, into any) (status int, err error) {
 	defer a.Body.Close()
 	got, err := io.ReadAll(a.Body)
 	if a.Close {
-		s.calls.NetConn().Close()
-		s.calls = nil
+		defer s.drop()
 	}
 	switch {
 	case err != nil:
@@ -315,6 +347,8 @@ func (f *fleet) reached(ctx context.Context, change func() (seq uint64, err erro
 	for i := range f.gateways {
 		select {
 		case <-f.heard:
+		case <-f.broken:
+			return nil, f.failure()
 		case <-ctx.Done():
 			return nil, fmt.Errorf("only %d of %d gateways have acknowledged push %d: %w", i, len(f.gateways), seq, f.failure())
 		}
