@@ -314,6 +314,8 @@ func TestAWeekOffline(t *testing.T) {
 		}
 		return true
 	})
+	// The hub has the last batch before the gateway has its answer.
+	eventually(t, "nothing is unsent", func() bool { return z.central.Status().Unsent == 0 })
 	last, _, _ := z.gate.OutboxStatus()
 	// The journal follows, and what is made later waits alone.
 	z.stopCentral()
