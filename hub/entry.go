@@ -12,6 +12,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"zonegate"
 	"zonegate/sync/api"
 )
 
@@ -171,10 +172,52 @@ func (h *Hub) book(tx Tx, g Gateway, entries []api.Entry) error {
 			}
 		}
 	}
+	if err := h.checkPrices(tx, g, sales); err != nil {
+		return err
+	}
 	if err := tx.UseVouchers(g.Site, keys, at); err != nil {
 		return err
 	}
 	return tx.SellGrants(g.Site, grants, at)
+}
+
+// checkPrices raises an alarm for sales of the hub's own forfaits at other
+// prices. They stay as they were reported: the money was taken so.
+func (h *Hub) checkPrices(tx Tx, g Gateway, sales []Sale) error {
+	type version struct {
+		id string
+		n  uint32
+	}
+	known := map[version]*zonegate.Money{} // nil: not the hub's
+	var first string
+	differ := 0
+	for _, s := range sales {
+		v := version{s.Forfait, s.Version}
+		price, ok := known[v]
+		if !ok && v.id != "" {
+			f, err := tx.Forfait(v.id, v.n)
+			if err == nil {
+				price = &f.Plan.Price
+			} else if !errors.Is(err, ErrNotFound) {
+				return fmt.Errorf("looking up a forfait: %w", err)
+			}
+			known[v] = price
+		}
+		if price == nil || price.Amount == s.Amount && price.Currency == s.Currency {
+			continue
+		}
+		if differ++; differ == 1 {
+			first = fmt.Sprintf("entry %d sells version %d of forfait %s for %d %s, and it costs %d %s",
+				s.Entry, s.Version, s.Forfait, s.Amount, s.Currency, price.Amount, price.Currency)
+		}
+	}
+	switch differ {
+	case 0:
+		return nil
+	case 1:
+		return h.alarm(tx, g, AlarmPrice, first)
+	}
+	return h.alarm(tx, g, AlarmPrice, fmt.Sprintf("%s; %d more differ", first, differ-1))
 }
 
 // Sources of an api.Entry that the hub looks at.

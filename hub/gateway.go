@@ -317,6 +317,33 @@ func (h *Hub) lift(ctx context.Context, g Gateway, applied uint64) error {
 	})
 }
 
+// restoredRoom is how many pushes may have been made between a backup and the
+// moment that the database was lost.
+const restoredRoom = 100_000
+
+// Restored raises the sequence after the database was restored from a backup,
+// and returns the number that pushes go on after: gateways that are ahead of the
+// backup would take new pushes under old numbers for known ones. Admins only.
+func (h *Hub) Restored(ctx context.Context, by Actor) (head uint64, err error) {
+	if by.Role != RoleAdmin {
+		return 0, ErrForbidden
+	}
+	err = h.store.Write(ctx, func(tx Tx) error {
+		before, err := tx.Head()
+		if err != nil {
+			return err
+		}
+		if head = before + restoredRoom; head > maxSeq {
+			return invalid("push %d is too far to go on from", before)
+		}
+		if err := tx.RaiseHead(head); err != nil {
+			return err
+		}
+		return h.note(tx, by, "hub.restored", "", fmt.Sprintf("from push %d to %d", before, head))
+	})
+	return head, err
+}
+
 // headFor is the last push for a gateway. Only what came since it was asked
 // last has to be looked at.
 func (h *Hub) headFor(ctx context.Context, g Gateway) (uint64, error) {
@@ -436,6 +463,7 @@ const (
 	AlarmConflict = "conflict" // it sent a known entry with another content
 	AlarmTwice    = "twice"    // it sold a voucher or purchase that was sold before
 	AlarmRefused  = "refused"  // it refused a push, or rolled it back
+	AlarmPrice    = "price"    // it sold a forfait for another price than the hub's
 	AlarmUnknown  = "unknown"  // it sent entries of a kind that this hub does not know
 )
 

@@ -102,6 +102,21 @@ func defineGatewayList(f *flag.FlagSet) action {
 	}
 }
 
+func defineRestored(*flag.FlagSet) action {
+	return func(ctx context.Context, e *env, args []string) error {
+		if err := none(args); err != nil {
+			return err
+		}
+		return e.with(ctx, func(h *hub.Hub) error {
+			head, err := h.Restored(ctx, operator)
+			if err == nil {
+				fmt.Fprintf(e.stdout, "%d\tpushes go on after this number\n", head)
+			}
+			return err
+		})
+	}
+}
+
 func defineGatewayRevoke(f *flag.FlagSet) action {
 	reason := f.String("reason", "", "`words` that the gateway is told")
 	return func(ctx context.Context, e *env, args []string) error {

@@ -67,6 +67,7 @@ func init() {
 		{"forfait list", "", "list what is on sale", defineForfaitList},
 		{"forfait withdraw", "ID", "take a forfait off sale", defineForfaitWithdraw},
 		{"voucher create", "--forfait ID --reseller ID --count N", "make vouchers and print their codes", defineVoucherCreate},
+		{"restored", "", "go on after the database was restored from a backup, so that gateways miss no change", defineRestored},
 		{"sandbox", "", "play a plain RGZ server, for tests; nothing in it is real", defineSandbox},
 		{"version", "", "print the version", defineVersion},
 	}

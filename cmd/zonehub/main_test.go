@@ -337,6 +337,16 @@ func TestKeysAreMadeOnce(t *testing.T) {
 	}
 }
 
+func TestRestored(t *testing.T) {
+	data := filepath.Join(t.TempDir(), "data")
+	if head := must(t, "", "restored", "--data", data); head != "100000" {
+		t.Errorf("pushes go on after %s", head)
+	}
+	if code, _, _ := zonehub(t, "", "restored", "--data", data, "now"); code != exitUsage {
+		t.Errorf("with an argument: exit %d", code)
+	}
+}
+
 // TestKeysAreLost: new keys beside a database that has sites would be a hub
 // that no gateway believes.
 func TestKeysAreLost(t *testing.T) {

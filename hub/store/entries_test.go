@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -81,6 +82,38 @@ func TestReport(t *testing.T) {
 		}
 		if g := w.again(b); g.NextEntry != 8 {
 			t.Errorf("the hub expects %d, want 8", g.NextEntry)
+		}
+	})
+}
+
+// A sale at another price than the hub's own is an alarm, and stays what it is.
+func TestOtherPrices(t *testing.T) {
+	onEach(t, func(t *testing.T, w *world) {
+		b := w.gateway(w.site(w.reseller("A", plenty), "Market"), "one")
+		old := w.forfait(plan("Day", 500))
+		changed := old.Plan
+		changed.Price.Amount = 600
+		f, _, err := w.SetForfait(w.ctx, w.admin, hub.ForfaitChange{Plan: changed})
+		w.ok(err)
+		foreign := hub.Forfait{Plan: plan("Own", 1)}
+		foreign.Plan.ID, foreign.Plan.Version = "own", 1
+		must(w.report(b, b.sale(w, old, 500), b.sale(w, f, 600), b.sale(w, foreign, 7)))(t)
+		if a := w.alarms(b); len(a) > 0 {
+			t.Errorf("right prices raise %+v", a)
+		}
+		cheap, other := b.sale(w, f, 500), b.sale(w, f, 600)
+		other.Price.Currency = "XAF"
+		must(w.report(b, cheap, other))(t)
+		a := w.alarms(b)[hub.AlarmPrice]
+		if a.Count != 1 || !strings.Contains(a.Detail, "for 500 XOF") || !strings.Contains(a.Detail, "costs 600 XOF") || !strings.Contains(a.Detail, "1 more") {
+			t.Errorf("the alarm is %+v", a)
+		}
+		sold := map[int64]int{}
+		for _, s := range must(w.Sales(w.ctx, w.admin, hub.SaleQuery{Month: "2026-02"}))(t) {
+			sold[s.Amount]++
+		}
+		if sold[500] != 2 || sold[600] != 2 || sold[7] != 1 {
+			t.Errorf("sold were %v", sold)
 		}
 	})
 }

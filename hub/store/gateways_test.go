@@ -331,6 +331,40 @@ func TestRestoredHub(t *testing.T) {
 	})
 }
 
+// Gateways that are ahead of a restored database get what is pushed from then
+// on, though none of them has told how far it is.
+func TestRestored(t *testing.T) {
+	onEach(t, func(t *testing.T, w *world) {
+		b := w.gateway(w.site(w.reseller("A", plenty), "Market"), "one")
+		before := must(w.Hub.Head(w.ctx))(t)
+		head := must(w.Restored(w.ctx, w.admin))(t)
+		if now := must(w.Hub.Head(w.ctx))(t); head != before+100_000 || now != head {
+			t.Errorf("the head went from %d to %d, said was %d", before, now, head)
+		}
+		w.forfait(plan("Day", 500))
+		if ps := w.pushes(b, before+50_000); len(ps) != 1 || ps[0].Seq <= head {
+			t.Errorf("a gateway ahead gets %+v", ps)
+		}
+		// One that is ahead by that much is believed still.
+		nonce := base64.StdEncoding.EncodeToString(make([]byte, 16))
+		must(w.Heartbeat(w.ctx, w.again(b), api.Heartbeat{Instance: b.instance, Nonce: nonce, Applied: before + 50_000}))(t)
+		if a := w.alarms(b); len(a) > 0 {
+			t.Errorf("alarms: %+v", a)
+		}
+		noted := 0
+		for _, d := range must(w.Deeds(w.ctx, w.admin, "", 100))(t) {
+			if d.What == "hub.restored" {
+				noted++
+			}
+		}
+		if noted != 1 {
+			t.Errorf("the audit log has it %d times", noted)
+		}
+		_, err := w.Restored(w.ctx, hub.Actor{Role: hub.RoleReseller, Reseller: b.Reseller})
+		wantErr(t, "a reseller", err, hub.ErrForbidden)
+	})
+}
+
 // A gateway whose token was stolen cannot use up the numbers of pushes, nor
 // those of the entries of its site: with none left nobody would be answered.
 func TestNumbersAreNotUsedUp(t *testing.T) {
