@@ -17,6 +17,7 @@ type gathering struct {
 
 // A gathered is one gateway's answers.
 type gathered struct {
+	from Gateway
 	acks []Ack
 	err  error
 	// turn gets true when this one is to write the next, and is closed when it
@@ -29,11 +30,11 @@ const maxGathered = 1000
 
 // put returns when the answers are durable, or not kept at all. Once they are
 // on their way the end of ctx does not call them back.
-func (g *gathering) put(ctx context.Context, acks []Ack, write func(context.Context, []Ack) error) error {
+func (g *gathering) put(ctx context.Context, from Gateway, acks []Ack, write func(context.Context, []*gathered) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	mine := &gathered{acks: acks, turn: make(chan bool, 1)}
+	mine := &gathered{from: from, acks: acks, turn: make(chan bool, 1)}
 	g.mu.Lock()
 	g.queue = append(g.queue, mine)
 	if g.leading {
@@ -44,17 +45,16 @@ func (g *gathering) put(ctx context.Context, acks []Ack, write func(context.Cont
 		g.mu.Lock()
 	}
 	g.leading = true
-	var all []Ack
-	n := 0
-	for n < len(g.queue) && (n == 0 || len(all)+len(g.queue[n].acks) <= maxGathered) {
-		all = append(all, g.queue[n].acks...)
+	n, sum := 0, 0
+	for n < len(g.queue) && (n == 0 || sum+len(g.queue[n].acks) <= maxGathered) {
+		sum += len(g.queue[n].acks)
 		n++
 	}
 	group := g.queue[:n] // mine is the first
 	g.queue = g.queue[n:]
 	g.mu.Unlock()
 
-	err := write(context.WithoutCancel(ctx), all)
+	err := write(context.WithoutCancel(ctx), group)
 	for _, x := range group {
 		x.err = err
 		close(x.turn)

@@ -17,15 +17,17 @@ func TestGathering(t *testing.T) {
 	var once sync.Once
 	seen := map[uint64]int{}
 	writes := 0
-	write := func(_ context.Context, all []Ack) error {
+	write := func(_ context.Context, all []*gathered) error {
 		// The first holds the others up until all of them wait.
 		once.Do(func() {
 			close(entered)
 			<-release
 		})
 		writes++ // never two at once: the race detector looks on
-		for _, a := range all {
-			seen[a.Seq]++
+		for _, one := range all {
+			for _, a := range one.acks {
+				seen[a.Seq]++
+			}
 		}
 		if writes == 2 {
 			return broken
@@ -36,7 +38,7 @@ func TestGathering(t *testing.T) {
 	var mu sync.Mutex
 	var callersDone sync.WaitGroup
 	call := func(seq uint64) {
-		err := g.put(t.Context(), []Ack{{Seq: seq}, {Seq: seq + 10_000}}, write)
+		err := g.put(t.Context(), Gateway{}, []Ack{{Seq: seq}, {Seq: seq + 10_000}}, write)
 		mu.Lock()
 		defer mu.Unlock()
 		switch {
@@ -76,7 +78,7 @@ func TestGathering(t *testing.T) {
 	}
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := g.put(ended, []Ack{{}}, write); !errors.Is(err, context.Canceled) || writes != 3 {
+	if err := g.put(ended, Gateway{}, []Ack{{}}, write); !errors.Is(err, context.Canceled) || writes != 3 {
 		t.Errorf("who has gone already: %v, %d transactions", err, writes)
 	}
 }

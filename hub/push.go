@@ -3,7 +3,6 @@ package hub
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"time"
 
@@ -172,7 +171,8 @@ func (h *Hub) PushSetting(ctx context.Context, by Actor, s Setting) (Push, Rollo
 	return p, r, err
 }
 
-// Acks takes a gateway's answers. Refusals raise an alarm and may stop a
+// Acks takes a gateway's answers; those to what it was not sent are left out.
+// Refusals raise an alarm and may stop a
 // rollout. A gateway that has a newer version of a plan makes the hub number
 // it anew above that.
 func (h *Hub) Acks(ctx context.Context, g Gateway, a api.Acks) error {
@@ -201,32 +201,35 @@ func (h *Hub) Acks(ctx context.Context, g Gateway, a api.Acks) error {
 	case len(acks) == 0:
 		return nil
 	case smooth:
-		return h.acks.put(ctx, acks, func(ctx context.Context, all []Ack) error {
-			return h.store.Write(ctx, func(tx Tx) error { return tx.PutAcks(all) })
+		return h.acks.put(ctx, g, acks, func(ctx context.Context, all []*gathered) error {
+			return h.store.Write(ctx, func(tx Tx) error {
+				meant, err := addressed(tx, all)
+				if err != nil {
+					return err
+				}
+				return tx.PutAcks(meant)
+			})
 		})
 	}
 	return h.store.Write(ctx, func(tx Tx) error {
-		// What was not pushed to it is not its to refuse: that would stop the
-		// rollouts of others.
-		var mine []Ack
+		mine, err := addressed(tx, []*gathered{{from: g, acks: acks}})
+		if err != nil {
+			return err
+		}
 		var stale []refusedPush
-		for _, ack := range acks {
-			if ack.Outcome != api.Applied {
-				p, err := tx.Push(ack.Seq)
-				switch known := err == nil; {
-				case err != nil && !errors.Is(err, ErrNotFound):
-					return err
-				case known && !p.Target.Includes(g):
-					continue
-				case known && ack.Outcome == Stale:
-					again, err := h.answered(tx, g, p)
-					if err != nil {
-						return err
-					}
-					stale = append(stale, refusedPush{p, ack, again})
-				}
+		for _, ack := range mine {
+			if ack.Outcome != Stale {
+				continue
 			}
-			mine = append(mine, ack)
+			p, err := tx.Push(ack.Seq)
+			if err != nil {
+				return err
+			}
+			again, err := h.answered(tx, g, p)
+			if err != nil {
+				return err
+			}
+			stale = append(stale, refusedPush{p, ack, again})
 		}
 		if err := tx.PutAcks(mine); err != nil {
 			return err
@@ -246,6 +249,35 @@ func (h *Hub) Acks(ctx context.Context, g Gateway, a api.Acks) error {
 		}
 		return nil
 	})
+}
+
+// addressed leaves out answers to what was not pushed to the gateway, or never
+// pushed at all: they would count in the rollouts of others, or for a push that
+// gets the number later.
+func addressed(tx Tx, from []*gathered) ([]Ack, error) {
+	asked := map[uint64]bool{}
+	var seqs []uint64
+	for _, one := range from {
+		for _, a := range one.acks {
+			if !asked[a.Seq] {
+				asked[a.Seq] = true
+				seqs = append(seqs, a.Seq)
+			}
+		}
+	}
+	targets, err := tx.PushTargets(seqs)
+	if err != nil {
+		return nil, err
+	}
+	var out []Ack
+	for _, one := range from {
+		for _, a := range one.acks {
+			if t, ok := targets[a.Seq]; ok && t.Includes(one.from) {
+				out = append(out, a)
+			}
+		}
+	}
+	return out, nil
 }
 
 // Stale is the outcome of a push with an older version of a plan than the

@@ -151,6 +151,8 @@ type pushRows interface {
 	RaiseHead(seq uint64) error
 	Push(seq uint64) (Push, error)
 	Pushes(after uint64, max int) ([]Push, error)
+	// PushTargets are the targets of those that are there.
+	PushTargets(seqs []uint64) (map[uint64]Target, error)
 	// PushesFor are those that include the gateway, of one kind or with "" of
 	// all.
 	PushesFor(g Gateway, kind string, after uint64, max int) ([]Push, error)

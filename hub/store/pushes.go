@@ -50,6 +50,28 @@ func (t *tx) Pushes(after uint64, max int) ([]hub.Push, error) {
 	return many(t, push, pushColumns+" WHERE seq > $1 ORDER BY seq LIMIT $2", int64(after), max)
 }
 
+func (t *tx) PushTargets(seqs []uint64) (map[uint64]hub.Target, error) {
+	type row struct {
+		seq    uint64
+		target hub.Target
+	}
+	numbers := make([]int64, len(seqs))
+	for i, n := range seqs {
+		numbers[i] = int64(n)
+	}
+	out := make(map[uint64]hub.Target, len(seqs))
+	return out, in(t, numbers, func(list string, args []any) error {
+		rows, err := many(t, func(s scanner) (r row, err error) {
+			err = s.Scan(&r.seq, &r.target.Site, &r.target.Share, &r.target.Reseller, &r.target.Currency)
+			return r, err
+		}, "SELECT seq, site, share, reseller, currency FROM pushes WHERE seq IN "+list, args...)
+		for _, r := range rows {
+			out[r.seq] = r.target
+		}
+		return err
+	})
+}
+
 // meant is hub.Target.Includes as two walks, each with its own index.
 const meant = pushColumns + " WHERE share = 0 AND site = $1 AND seq > $5 AND ($6 = '' OR kind = $6) UNION ALL " +
 	pushColumns + ` WHERE share > 0 AND seq > $5 AND ($6 = '' OR kind = $6) AND (site = $1 OR

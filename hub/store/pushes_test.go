@@ -159,6 +159,28 @@ func TestPushTargets(t *testing.T) {
 	})
 }
 
+// Answers to what was never pushed, or to others, are not kept: a push that gets
+// the number later would seem to be applied.
+func TestAcksOfOthers(t *testing.T) {
+	onEach(t, func(t *testing.T, w *world) {
+		a, b := w.reseller("A", plenty), w.reseller("B", plenty)
+		mine, stranger := w.gateway(w.site(a, "a"), "a"), w.gateway(w.site(b, "b"), "b")
+		f, _, err := w.SetForfait(w.ctx, w.admin, hub.ForfaitChange{Plan: plan("Day", 500), Reseller: a.ID})
+		w.ok(err)
+		for _, outcome := range []string{api.Applied, api.Refused} {
+			w.ok(w.Acks(w.ctx, stranger.Gateway, api.Acks{Acks: []api.Ack{{Seq: f.Seq, Outcome: outcome}}}))
+			w.ok(w.Acks(w.ctx, mine.Gateway, api.Acks{Acks: []api.Ack{{Seq: f.Seq + 1, Outcome: outcome}}}))
+		}
+		if n := w.count("acks"); n != 0 || len(w.alarms(mine)) > 0 || len(w.alarms(stranger)) > 0 {
+			t.Errorf("%d answers are kept; alarms %v, %v", n, w.alarms(mine), w.alarms(stranger))
+		}
+		w.ok(w.Acks(w.ctx, mine.Gateway, api.Acks{Acks: []api.Ack{{Seq: f.Seq + 1, Outcome: api.Applied}, {Seq: f.Seq, Outcome: api.Applied}}}))
+		if _, applied, err := w.AcksOf(w.ctx, w.admin, f.Seq, 10); err != nil || applied != 1 || w.count("acks") != 1 {
+			t.Errorf("its own answer: %d applied, %v", applied, err)
+		}
+	})
+}
+
 func TestBadAcks(t *testing.T) {
 	onEach(t, func(t *testing.T, w *world) {
 		b := w.gateway(w.site(w.reseller("A", plenty), "Market"), "one")
