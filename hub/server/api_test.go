@@ -502,6 +502,32 @@ func TestTooManyCalls(t *testing.T) {
 	w.call(ask{path: api.PathHeartbeat, token: w.box.Token, body: w.box.beat(), status: 200})
 }
 
+// TestGatewayCallsTooOften: what a gateway may do is bounded for all kinds of
+// calls together, and another one's calls go on.
+func TestGatewayCallsTooOften(t *testing.T) {
+	w := newWorld(t, t.TempDir()+"/hub.db", func(o *Options) { o.Limits.Calls = Limit{PerMinute: 1, Burst: 4} })
+	site, err := w.hub.CreateSite(t.Context(), operator, w.resellerID, "Zogbo", "XOF")
+	w.ok(err)
+	other, box := w.enrol(site, "two"), w.box
+	calls := []ask{
+		{path: api.PathHeartbeat, body: box.beat(), status: 200},
+		{path: api.PathReports, body: api.Reports{Instance: box.instance}, status: 200},
+		{path: api.PathAcks, body: api.Acks{Instance: box.instance, Acks: []api.Ack{}}, status: 204},
+		{path: api.PathCatalogue, status: 200},
+	}
+	for _, c := range calls {
+		c.token = box.Token
+		w.call(c)
+	}
+	for _, c := range calls {
+		c.token, c.status, c.code = box.Token, 429, api.CodeLimit
+		if h, _ := w.call(c); h.Get("Retry-After") == "" {
+			t.Errorf("%s: 429 without Retry-After", c.path)
+		}
+	}
+	w.call(ask{path: api.PathHeartbeat, token: other.Token, body: other.beat(), status: 200})
+}
+
 func TestLimiter(t *testing.T) {
 	now := time.Now()
 	l := newLimiter(Limit{PerMinute: 60, Burst: 2}, "no")

@@ -21,6 +21,16 @@ func (s *Server) asGateway(do func(c *call, r *http.Request, g hub.Gateway) erro
 	}
 }
 
+// bounded lets a gateway call as often as Limits.Calls says.
+func (s *Server) bounded(do func(c *call, r *http.Request, g hub.Gateway) error) func(c *call, r *http.Request, g hub.Gateway) error {
+	return func(c *call, r *http.Request, g hub.Gateway) error {
+		if err := s.calls.take(g.ID, time.Now()); err != nil {
+			return err
+		}
+		return do(c, r, g)
+	}
+}
+
 // gateway returns which gateway calls. With hub.ErrRevoked it is known too.
 func (s *Server) gateway(c *call, r *http.Request) (hub.Gateway, error) {
 	token := bearer(r)
@@ -84,6 +94,9 @@ func (s *Server) acks(c *call, r *http.Request) error {
 		if g, err = s.gateway(c, r); err != nil {
 			return err
 		}
+	}
+	if err := s.calls.take(g.ID, time.Now()); err != nil {
+		return err
 	}
 	var a api.Acks
 	if err := readJSON(c, r, &a, false); err != nil {

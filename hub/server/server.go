@@ -60,12 +60,13 @@ type Limits struct {
 	Login   Limit // by address, and by user name
 	Enrol   Limit // by address
 	Claims  Limit // by gateway
+	Calls   Limit // by gateway: reports, heartbeats, answers and catalogues together
 	Streams Limit // opened by a gateway
 }
 
 // DefaultLimits are for the open internet.
 func DefaultLimits() Limits {
-	return Limits{Login: Limit{20, 20}, Enrol: Limit{30, 30}, Claims: Limit{30, 60}, Streams: Limit{20, 20}}
+	return Limits{Login: Limit{20, 20}, Enrol: Limit{30, 30}, Claims: Limit{30, 60}, Calls: Limit{600, 600}, Streams: Limit{20, 20}}
 }
 
 // A Server serves one process's share of the hub.
@@ -83,7 +84,7 @@ type Server struct {
 	mux          *http.ServeMux
 	lines        lines
 
-	logins, names, enrols, claims, opens *limiter
+	logins, names, enrols, claims, calls, opens *limiter
 }
 
 // New returns a Server. It starts nothing: see Run.
@@ -98,6 +99,7 @@ func New(o Options) *Server {
 		names:  newLimiter(o.Limits.Login, "too many attempts to sign in with this name; wait a moment"),
 		enrols: newLimiter(o.Limits.Enrol, "too many gateways ask to be let in from this address; wait a moment"),
 		claims: newLimiter(o.Limits.Claims, "too many codes were tried at this gateway; wait a moment"),
+		calls:  newLimiter(o.Limits.Calls, "this gateway calls too often; wait a moment"),
 		opens:  newLimiter(o.Limits.Streams, "this gateway opens its stream too often: do two share one identity?"),
 	}
 	s.lines.most = int64(o.Connections)
@@ -184,11 +186,11 @@ func (s *Server) route(pages http.Handler) {
 	lay("POST", Base+api.PathLogin, s.login)
 	// Part 2.
 	lay("POST", Base+api.PathEnrol, s.enrol)
-	lay("GET", Base+api.PathCatalogue, s.asGateway(s.catalogue))
+	lay("GET", Base+api.PathCatalogue, s.asGateway(s.bounded(s.catalogue)))
 	lay("GET", Base+api.PathEvents, s.events)
 	lay("POST", Base+api.PathAcks, s.acks)
-	lay("POST", Base+api.PathReports, s.asGateway(s.reports))
-	lay("POST", Base+api.PathHeartbeat, s.asGateway(s.heartbeat))
+	lay("POST", Base+api.PathReports, s.asGateway(s.bounded(s.reports)))
+	lay("POST", Base+api.PathHeartbeat, s.asGateway(s.bounded(s.heartbeat)))
 	lay("POST", Base+api.PathClaims, s.asGateway(s.claim))
 	lay("POST", Base+api.PathIntents, s.asGateway(s.intent))
 	lay("GET", Base+api.PathIntents+"/{id}", s.asGateway(s.intent))
