@@ -118,6 +118,19 @@ func (s *Server) Resume() error {
 	return fmt.Errorf("the server ended: %v\n%s", cmd.Wait(), said.String())
 }
 
+// Analyze has the planner learn what is in a database.
+func (s *Server) Analyze(ctx context.Context, url string) error {
+	db, err := sql.Open("pgx", url)
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	if _, err := db.ExecContext(ctx, "ANALYZE"); err != nil {
+		return fmt.Errorf("analyzing: %w", err)
+	}
+	return nil
+}
+
 // CPU is what the server and its living children have used.
 func (s *Server) CPU() (total time.Duration, err error) {
 	s.mu.Lock()
