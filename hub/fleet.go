@@ -21,6 +21,9 @@ type heard struct {
 	// gateways speak in turn.
 	before string
 	alarms map[string]time.Time
+	// wrong is how many claims have failed on the day that begins at day.
+	wrong int
+	day   time.Time
 	// last is the gateway's last push while the head of all is at.
 	at, last uint64
 }
@@ -63,6 +66,19 @@ func (f *fleet) alarm(id, kind string, now time.Time) bool {
 	}
 	m.alarms[kind] = now
 	return true
+}
+
+// wrong counts a claim that has failed on the day, or with add 0 looks, and
+// returns how many have.
+func (f *fleet) wrong(id string, day time.Time, add int) int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	m := f.of(id)
+	if !m.day.Equal(day) {
+		m.day, m.wrong = day, 0
+	}
+	m.wrong += add
+	return m.wrong
 }
 
 func (f *fleet) status(id string) (Status, bool) {

@@ -464,6 +464,7 @@ const (
 	AlarmTwice    = "twice"    // it sold a voucher or purchase that was sold before
 	AlarmRefused  = "refused"  // it refused a push, or rolled it back
 	AlarmPrice    = "price"    // it sold a forfait for another price than the hub's
+	AlarmTries    = "tries"    // it asked for too many codes that were not good
 	AlarmUnknown  = "unknown"  // it sent entries of a kind that this hub does not know
 )
 

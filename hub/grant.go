@@ -47,11 +47,38 @@ const (
 	fromIssue   = "issued"
 )
 
-// Claim redeems a roaming code for a device at a gateway: one
-// compare-and-set. ErrNotFound (a wrong code, or one of another reseller),
+// maxWrong is how many claims of a gateway may fail on a day: codes are short
+// enough to be guessed by one that asks for ever. It is counted by each process
+// of the hub, from its start.
+const maxWrong = 300
+
+// Claim redeems a roaming code for a device at a gateway, unless too many that
+// it asked for today were not good: a TriesError.
+func (h *Hub) Claim(ctx context.Context, g Gateway, c api.Claim) (api.Signed, error) {
+	now := h.now().In(h.zone)
+	day := time.Date(now.Year(), now.Month(), now.Day(), 0, 0, 0, 0, h.zone)
+	if h.fleet.wrong(g.ID, day, 0) >= maxWrong {
+		if h.fleet.alarm(g.ID, AlarmTries, now) {
+			if err := h.raise(ctx, g, AlarmTries, fmt.Sprintf("%d codes that were not good were asked for on %s: somebody may be guessing. Further ones are refused until tomorrow", maxWrong, day.Format(time.DateOnly))); err != nil {
+				return api.Signed{}, err
+			}
+		}
+		return api.Signed{}, &TriesError{day.AddDate(0, 0, 1).Sub(now)}
+	}
+	signed, err := h.redeem(ctx, g, c)
+	for _, no := range []error{ErrNotFound, ErrUsed, ErrExpired, ErrRevoked} {
+		if errors.Is(err, no) {
+			h.fleet.wrong(g.ID, day, 1)
+			break
+		}
+	}
+	return signed, err
+}
+
+// redeem is one compare-and-set. ErrNotFound (a wrong code, or one of another reseller),
 // ErrUsed, ErrExpired, ErrRevoked. The same claim from the same site and
 // device gives the same grant again.
-func (h *Hub) Claim(ctx context.Context, g Gateway, c api.Claim) (api.Signed, error) {
+func (h *Hub) redeem(ctx context.Context, g Gateway, c api.Claim) (api.Signed, error) {
 	device, err := deviceOf(c.Device)
 	if err != nil {
 		return api.Signed{}, err

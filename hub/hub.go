@@ -101,6 +101,14 @@ func invalid(format string, args ...any) error {
 	return &InputError{fmt.Sprintf(format, args...)}
 }
 
+// A TriesError says that a gateway has asked for too many codes that were not
+// good; After is when it is heard again.
+type TriesError struct{ After time.Duration }
+
+func (e *TriesError) Error() string {
+	return "too many wrong codes were tried at this gateway today; sell codes of its own site until tomorrow"
+}
+
 // A GapError says that entries before these are missing.
 type GapError struct {
 	// Expected is the number that the hub wants next.

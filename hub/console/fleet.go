@@ -135,6 +135,8 @@ func (p page) alarm(kind string) string {
 		return p.T("Elle a refusé un changement, ou l’a annulé.", "It refused a change, or took it back.")
 	case hub.AlarmPrice:
 		return p.T("Elle a vendu un forfait à un autre prix que le vôtre. La vente est comptée comme elle l’a dite.", "It sold a forfait for another price than yours. The sale counts as it was reported.")
+	case hub.AlarmTries:
+		return p.T("Trop de codes faux y ont été essayés aujourd’hui : quelqu’un devine peut-être. Les codes valables partout y attendent demain.", "Too many wrong codes were tried there today: somebody may be guessing. Codes that are good everywhere wait there until tomorrow.")
 	case hub.AlarmUnknown:
 		return p.T("Elle envoie des lignes que ce serveur ne connaît pas : mettez le serveur à jour.", "It sends lines that this hub does not know: update the hub.")
 	}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/netip"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -500,6 +501,38 @@ func TestTooManyCalls(t *testing.T) {
 	}
 	// Other calls go on.
 	w.call(ask{path: api.PathHeartbeat, token: w.box.Token, body: w.box.beat(), status: 200})
+}
+
+// TestWrongCodes: a gateway that guesses is stopped for the day, even where it
+// asks slowly, and its operator is told.
+func TestWrongCodes(t *testing.T) {
+	onEach(t, nil, func(w *world) {
+		_, err := w.hub.CreateSite(w.Context(), operator, w.resellerID, "Zogbo", "XOF") // codes of one site alone are not claimed
+		w.ok(err)
+		_, codes, err := w.hub.Generate(w.Context(), operator, hub.Generate{N: 1, Forfait: w.forfait.Plan.ID, Reseller: w.resellerID})
+		w.ok(err)
+		g, err := w.hub.Authenticate(w.Context(), w.box.Token)
+		w.ok(err)
+		claim := api.Claim{Code: "ABCD-EFGH", Device: "02:00:00:00:00:01"}
+		for i := range 300 {
+			if _, err := w.hub.Claim(w.Context(), g, claim); !errors.Is(err, hub.ErrNotFound) {
+				t.Fatalf("wrong code %d: %v", i+1, err)
+			}
+		}
+		claim.Code = codes[0]
+		h, _ := w.call(ask{path: api.PathClaims, token: w.box.Token, body: claim, status: 429, code: api.CodeLimit})
+		if n, err := strconv.Atoi(h.Get("Retry-After")); err != nil || n < 1 || n > 24*60*60 {
+			w.Errorf("it may come again after %q seconds", h.Get("Retry-After"))
+		}
+		members, err := w.hub.Fleet(w.Context(), operator, hub.FleetQuery{})
+		w.ok(err)
+		if a := members[0].Alarms; len(a) != 1 || a[0].Kind != hub.AlarmTries {
+			w.Errorf("alarms: %+v", a)
+		}
+		// On the next day the code is good.
+		w.shift.Store(int64(24 * time.Hour))
+		w.call(ask{path: api.PathClaims, token: w.box.Token, body: claim, status: 200})
+	})
 }
 
 // TestGatewayCallsTooOften: what a gateway may do is bounded for all kinds of

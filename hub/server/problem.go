@@ -48,6 +48,7 @@ func refusalOf(err error) (r *refusal, logged bool) {
 		gap      *hub.GapError
 		conflict *hub.ConflictError
 		input    *hub.InputError
+		tries    *hub.TriesError
 		tooLong  *http.MaxBytesError
 	)
 	say := func(status int, code string) (*refusal, bool) {
@@ -58,6 +59,8 @@ func refusalOf(err error) (r *refusal, logged bool) {
 		return &refusal{status: http.StatusConflict, body: api.Problem{Detail: err.Error(), Code: api.CodeGap, Expected: gap.Expected}}, false
 	case errors.As(err, &conflict):
 		return &refusal{status: http.StatusConflict, body: api.Problem{Detail: err.Error(), Code: api.CodeConflict, Expected: conflict.Expected}}, false
+	case errors.As(err, &tries):
+		return &refusal{status: http.StatusTooManyRequests, after: tries.After, body: api.Problem{Detail: err.Error(), Code: api.CodeLimit}}, false
 	case errors.As(err, &input):
 		return say(http.StatusUnprocessableEntity, api.CodeBadRequest)
 	case errors.As(err, &tooLong):
