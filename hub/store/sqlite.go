@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"os"
 	"sync"
+	"time"
 
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
@@ -49,7 +50,7 @@ func openSQLite(ctx context.Context, path string) (*sqliteEngine, error) {
 	}
 	e := &sqliteEngine{db: db, lanes: make(chan *lane, readers)}
 	for i := range readers + 1 {
-		conn, err := db.Conn(ctx)
+		conn, err := connect(ctx, db)
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("opening the database %s: %w", path, err), db.Close())
 		}
@@ -61,6 +62,24 @@ func openSQLite(ctx context.Context, path string) (*sqliteEngine, error) {
 		e.lanes <- l
 	}
 	return e, nil
+}
+
+// connect opens one connection. Where another process turns the same new file to
+// WAL, SQLite is busy at once and asks no busy handler: seen in our tests. It is tried
+// again.
+func connect(ctx context.Context, db *sql.DB) (*sql.Conn, error) {
+	for deadline := time.Now().Add(10 * time.Second); ; {
+		conn, err := db.Conn(ctx)
+		var e *sqlite.Error
+		if err == nil || !errors.As(err, &e) || e.Code()&0xff != sqlite3.SQLITE_BUSY || time.Now().After(deadline) {
+			return conn, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
 }
 
 // The context is not handed to the driver: statements are short, and one that
