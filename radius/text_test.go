@@ -51,6 +51,10 @@ func TestEverySentinelIsDecided(t *testing.T) {
 		"ErrCorrupt":       "a journal that does not fit; a fault of ours",
 		"ErrNoSuchSession": "only asked with a session's number",
 		"ErrCodeConflict":  "only when codes are made",
+		"ErrNoHub":         "only for the hub's client",
+		"ErrStalePlan":     "only for a push", "ErrPlanTaken": "only for a push or the configuration",
+		"ErrBadPush": "only for a push", "ErrNoSuchSetting": "only for a push",
+		"ErrNoSuchEntry": "only for the hub's client",
 	}
 	values := map[string]error{
 		"ErrNotDurable": zonegate.ErrNotDurable, "ErrStopped": zonegate.ErrStopped,
