@@ -1,3 +1,7 @@
+//go:build amd64 || arm64
+
+// A hub runs on servers: its database is not built for the processors of routers.
+
 package central
 
 import (
