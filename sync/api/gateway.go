@@ -206,6 +206,8 @@ type Beat struct {
 	Head uint64 `json:"head"`
 	// Entry is the last entry that the hub holds.
 	Entry uint64 `json:"entry"`
+	// Channels are the ways to pay at this site; none are payments off.
+	Channels []Channel `json:"channels,omitempty"`
 }
 
 // TimeMessage is what the hub signs when it tells the time: only the gateway
@@ -228,8 +230,30 @@ type Intent struct {
 	IntentID    string `json:"intent_id"` // 16 octets in hex, drawn by the gateway
 	Plan        string `json:"plan"`
 	PlanVersion uint32 `json:"plan_version"`
-	Provider    string `json:"provider"` // MTN_MOMO, ...
-	Phone       string `json:"phone,omitempty"`
+	Provider    string `json:"provider"` // the ID of a Channel: MTN_MOMO, ...
+	// Phone is E.164 without the plus sign.
+	Phone string `json:"phone,omitempty"`
+	// Device is the customer's address: what is bought is this device's. Claim
+	// is the VoucherKey of its claim code under the site's CodeKey (16 octets,
+	// hex), which the gateway drew and shows to the customer.
+	Device string `json:"device"`
+	Claim  string `json:"claim"`
+}
+
+// A Channel is a way to pay that a site's customers can choose now.
+type Channel struct {
+	ID   string `json:"id"` // goes into Intent.Provider
+	Name string `json:"name"`
+	Flow string `json:"flow"` // push or redirect
+	// Country is where the number is from (ISO 3166-1 alpha-2); empty if the
+	// channel needs none.
+	Country  string `json:"country,omitempty"`
+	Currency string `json:"currency"`
+	// Hosts are what the customer's browser must reach while the payment is
+	// open.
+	Hosts []string `json:"hosts,omitempty"`
+	// Away says why it cannot be used now; empty if it can.
+	Away string `json:"away,omitempty"`
 }
 
 // A Payment is what became of an intent.

@@ -118,9 +118,11 @@ type (
 	}
 
 	// A GrantIssued is a purchase. With a Device it is that device's at once;
-	// otherwise its Key (the VoucherKey of a claim code) redeems it.
+	// otherwise its Key (the VoucherKey of a claim code) redeems it. With an
+	// Intent it was paid for by a payment of this gateway.
 	GrantIssued struct {
 		Grant   string     `json:"grant"` // the hub's id of it
+		Intent  string     `json:"intent,omitempty"`
 		Plan    Plan       `json:"plan"`
 		Device  string     `json:"device,omitempty"`
 		Key     []byte     `json:"key,omitempty"`
