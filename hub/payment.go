@@ -113,6 +113,17 @@ var (
 	ErrUnsupported = errors.New("this provider cannot do that")
 )
 
+// An AmbiguousError is one of an Initiate whose payment the provider can be
+// asked for: ProviderRef was given before the answer was lost. It is kept as
+// if the answer had come.
+type AmbiguousError struct {
+	ProviderRef string
+	Err         error
+}
+
+func (e *AmbiguousError) Error() string   { return ErrAmbiguous.Error() + ": " + e.Err.Error() }
+func (e *AmbiguousError) Unwrap() []error { return []error{ErrAmbiguous, e.Err} }
+
 // A RejectedError is a definitive no of the provider. Reason is its words, for
 // people.
 type RejectedError struct{ Reason string }
@@ -124,7 +135,7 @@ func (e *RejectedError) Error() string { return "the provider refused: " + e.Rea
 type Collector interface {
 	Caps() Caps
 	// Initiate asks for the money. Errors: ErrNotSent, a RejectedError, or
-	// anything else: ambiguous.
+	// anything else: ambiguous, with an AmbiguousError if it can be looked up.
 	Initiate(context.Context, Charge) (Started, error)
 	// Lookup asks what became of it. Not found is StatePending of the
 	// Observation with Found false, not an error.
