@@ -38,7 +38,7 @@ type row struct {
 // packages that only compute.
 var (
 	everywhere = []string{"golang.org/x/sync", "golang.org/x/sys"}
-	pure       = []string{".", "shaper", "web", "sync/api", "hub"}
+	pure       = []string{".", "shaper", "web", "sync/api", "hub", "phone"}
 )
 
 // arrows is the table of docs/architecture.md. The first row that matches a
@@ -52,8 +52,9 @@ var arrows = []row{
 	{"firmware/...", nil, nil},
 
 	{"radius/...", []string{".", "radius/..."}, []string{"layeh.com/radius"}},
-	{"portal/...", []string{".", "web", "portal/..."}, []string{"github.com/gin-gonic/gin", "github.com/a-h/templ"}},
+	{"portal/...", []string{".", "web", "phone", "portal/..."}, []string{"github.com/gin-gonic/gin", "github.com/a-h/templ"}},
 	{"web", nil, []string{"github.com/a-h/templ"}},
+	{"phone", nil, nil},
 
 	{"shaper", []string{"."}, nil},
 	{"shaper/conformance", []string{"."}, nil},
@@ -65,7 +66,8 @@ var arrows = []row{
 	{"sync/central", []string{".", "sync/api", "internal/http1"}, nil},
 
 	{"hub", []string{".", "sync/api"}, nil},
-	{"hub/...", []string{".", "hub", "sync/api"}, []string{"*"}},
+	{"hub/provider", []string{".", "hub"}, nil},
+	{"hub/...", []string{".", "hub", "hub/provider", "phone", "sync/api"}, []string{"*"}},
 
 	{"internal/clock", []string{"."}, nil},
 	{"internal/config", []string{"."}, []string{"github.com/pelletier/go-toml/v2", "golang.org/x/net/publicsuffix"}},
