@@ -92,6 +92,8 @@ type Caps struct {
 	// Channels are what a customer can choose; the first is the default.
 	Channels   []ChannelCaps
 	NeedsPhone bool
+	// Test says that no money moves: numbers of the provider's tests are taken.
+	Test bool
 	// FirstLook is how long after the start the provider is first asked.
 	FirstLook time.Duration
 	// Hosts are what a customer's browser must reach for a redirect.

@@ -249,6 +249,9 @@ type Channel struct {
 	// channel needs none.
 	Country  string `json:"country,omitempty"`
 	Currency string `json:"currency"`
+	// Test says that no money moves: numbers of the provider's tests are
+	// taken, whatever country they look like.
+	Test bool `json:"test,omitempty"`
 	// Hosts are what the customer's browser must reach while the payment is
 	// open.
 	Hosts []string `json:"hosts,omitempty"`
