@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"zonegate/internal/lab"
+	"zonegate/internal/lab/postgres"
 	"zonegate/sync/api"
 )
 
@@ -161,10 +162,37 @@ func within(got func() uint64) uint64 {
 	return uint64(float64(got()-from) / time.Since(begun).Seconds())
 }
 
+// onEachDatabase runs a test with a hub on SQLite, and with one on PostgreSQL.
+func onEachDatabase(t *testing.T, test func(t *testing.T, opts lab.Options)) {
+	opts := lab.Options{Central: lab.CentralHub}
+	t.Run("SQLite", func(t *testing.T) { test(t, opts) })
+	t.Run("PostgreSQL", func(t *testing.T) {
+		server, err := postgres.Start()
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			if err := server.Stop(); err != nil {
+				t.Error(err)
+			}
+		})
+		opts := opts
+		if opts.HubDatabase, err = server.Database(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		test(t, opts)
+	})
+}
+
 // A forfait that is changed in the hub changes the rate of those who have it,
 // and their downloads go on.
 func TestForfaitOfTheHubReachesARunningSession(t *testing.T) {
-	z := openCentral(t, lab.Options{Central: lab.CentralHub, Phones: 1})
+	onEachDatabase(t, testForfaitReachesARunningSession)
+}
+
+func testForfaitReachesARunningSession(t *testing.T, opts lab.Options) {
+	opts.Phones = 1
+	z := openCentral(t, opts)
 	if a := z.redeem("phone1", z.hubCodes(1)[0]); a.status != http.StatusOK {
 		t.Fatalf("redeeming: %d %q", a.status, a.body)
 	}
@@ -201,8 +229,11 @@ func TestForfaitOfTheHubReachesARunningSession(t *testing.T) {
 
 // While the hub is dead, the zone sells and its customers are online; what was
 // sold is told once when the hub is back.
-func TestZoneSellsWithoutItsHub(t *testing.T) {
-	z := openCentral(t, lab.Options{Central: lab.CentralHub, Phones: 4})
+func TestZoneSellsWithoutItsHub(t *testing.T) { onEachDatabase(t, testZoneSellsWithoutItsHub) }
+
+func testZoneSellsWithoutItsHub(t *testing.T, opts lab.Options) {
+	opts.Phones = 4
+	z := openCentral(t, opts)
 	codes := z.hubCodes(3)
 	redeem := func(phone, code string) {
 		t.Helper()

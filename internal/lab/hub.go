@@ -50,12 +50,22 @@ type Hub struct {
 	CA       string `json:"ca"`
 	Program  string `json:"program"`
 	Data     string `json:"data,omitempty"`
+	Database string `json:"database,omitempty"` // URL; empty is SQLite in Data
 	Admin    string `json:"admin,omitempty"`
 	Password string `json:"password,omitempty"`
 	Reseller string `json:"reseller,omitempty"`
 	Site     string `json:"site,omitempty"`
 	// Forfait is the one that it sells from the beginning.
 	Forfait Plan `json:"forfait"`
+}
+
+// state is where the hub's program finds what it knows.
+func (h *Hub) state() []string {
+	args := []string{"--data", h.Data}
+	if h.Database != "" {
+		args = append(args, "--database", h.Database)
+	}
+	return args
 }
 
 // hubConfig is the gateway's table about it.
@@ -83,6 +93,7 @@ func (l *Lab) startCentral(ctx context.Context) error {
 		return l.StartHub()
 	}
 	h.Data, h.Admin, h.Password = filepath.Join(l.state.Dir, "hub"), "admin", rand.Text()
+	h.Database = l.opts.HubDatabase
 	if l.opts.HubDataDir != "" {
 		h.Data = l.opts.HubDataDir
 	}
@@ -113,7 +124,7 @@ func (l *Lab) startCentral(ctx context.Context) error {
 // it serves.
 func (l *Lab) StartHub() error {
 	h := l.Info.Hub
-	args := []string{"serve", "--data", h.Data}
+	args := append([]string{"serve"}, h.state()...)
 	if h.Pages != "" {
 		args = append(args, "--public-url", strings.TrimSuffix(h.Pages, "/"))
 	}
@@ -186,7 +197,7 @@ func (l *Lab) Zonehub(ctx context.Context, args ...string) ([]byte, error) {
 
 func (l *Lab) hubCommand(ctx context.Context, stdin string, args ...string) ([]byte, error) {
 	h := l.Info.Hub
-	cmd := exec.CommandContext(ctx, h.Program, append(args, "--data", h.Data)...)
+	cmd := exec.CommandContext(ctx, h.Program, append(args, h.state()...)...)
 	cmd.Stdin = strings.NewReader(stdin)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr

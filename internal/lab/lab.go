@@ -40,6 +40,9 @@ type Options struct {
 	Central string
 	// HubDataDir is the hub's data directory; empty means inside the lab's own.
 	HubDataDir string
+	// HubDatabase is the URL of a PostgreSQL database for the hub; empty is
+	// SQLite in its data directory.
+	HubDatabase string
 	// Zonehub is the hub's program. Empty looks beside the own program.
 	Zonehub string
 	// Daemon starts the gateway's daemon. Without it there is only a network.
