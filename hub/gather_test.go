@@ -10,14 +10,14 @@ import (
 // TestGathering: answers that wait together are written together, each once,
 // and all of a transaction share its fate.
 func TestGathering(t *testing.T) {
-	var g gathering
+	var g gathering[gatewayAcks]
 	const callers = 500
 	broken := errors.New("the disk is full")
 	entered, release := make(chan struct{}), make(chan struct{})
 	var once sync.Once
 	seen := map[uint64]int{}
 	writes := 0
-	write := func(_ context.Context, all []*gathered) error {
+	write := func(_ context.Context, all []gatewayAcks) error {
 		// The first holds the others up until all of them wait.
 		once.Do(func() {
 			close(entered)
@@ -38,7 +38,7 @@ func TestGathering(t *testing.T) {
 	var mu sync.Mutex
 	var callersDone sync.WaitGroup
 	call := func(seq uint64) {
-		err := g.put(t.Context(), Gateway{}, []Ack{{Seq: seq}, {Seq: seq + 10_000}}, write)
+		err := g.put(t.Context(), gatewayAcks{acks: []Ack{{Seq: seq}, {Seq: seq + 10_000}}}, 2, write)
 		mu.Lock()
 		defer mu.Unlock()
 		switch {
@@ -78,7 +78,7 @@ func TestGathering(t *testing.T) {
 	}
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := g.put(ended, Gateway{}, []Ack{{}}, write); !errors.Is(err, context.Canceled) || writes != 3 {
+	if err := g.put(ended, gatewayAcks{acks: []Ack{{}}}, 1, write); !errors.Is(err, context.Canceled) || writes != 3 {
 		t.Errorf("who has gone already: %v, %d transactions", err, writes)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"strings"
 	"time"
 )
 
@@ -21,8 +22,10 @@ type Hub struct {
 	zone   *time.Location
 	log    *slog.Logger
 	fleet  fleet
-	acks   gathering
+	acks   gathering[gatewayAcks]
 	rounds rounds
+	money  money
+	payout Payouts
 }
 
 // Options are what a Hub works with.
@@ -42,6 +45,16 @@ type Options struct {
 	// Settle is how long a stage of a rollout must have been applied by all
 	// before the next one begins; 0 is 10 minutes.
 	Settle time.Duration
+	// Collectors take payments, by the provider's name: lower-case letters and
+	// digits. See also UseCollectors.
+	Collectors map[string]Collector
+	// PublicURL is where providers and customers reach the hub:
+	// https://hub.example. Without it providers get no address to call back.
+	PublicURL string
+	// Payouts are withdrawals and refunds.
+	Payouts Payouts
+	// Banked is how long something bought waits to be used first; 0 is 30 days.
+	Banked time.Duration
 }
 
 // New returns a Hub. It starts nothing: see Run.
@@ -63,6 +76,12 @@ func New(o Options) *Hub {
 	if h.rounds.settle == 0 {
 		h.rounds.settle = 10 * time.Minute
 	}
+	h.money.public, h.money.banked = strings.TrimSuffix(o.PublicURL, "/"), o.Banked
+	if h.money.banked == 0 {
+		h.money.banked = 30 * 24 * time.Hour
+	}
+	h.UseCollectors(o.Collectors)
+	h.payout = o.Payouts.complete()
 	return h
 }
 
@@ -88,6 +107,8 @@ var (
 	ErrRevoked = errors.New("it was revoked")
 	// ErrLimit is a reseller's limit of vouchers, sites or gateways.
 	ErrLimit = errors.New("the reseller's limit is reached")
+	// ErrStale is a row that somebody else has changed meanwhile.
+	ErrStale = errors.New("somebody else has changed it meanwhile; look at it again")
 	// ErrSetUp is a set-up after the first admin exists.
 	ErrSetUp = errors.New("the hub is set up already")
 )

@@ -76,6 +76,9 @@ type Payment struct {
 	// NextLook is when the provider is asked next; zero is never.
 	NextLook time.Time
 	Looks    int
+	// Attempt is which Reference this is, from 1; Rev counts the changes.
+	Attempt int
+	Rev     uint64
 }
 
 // Flows of a payment.

@@ -201,7 +201,7 @@ func (h *Hub) Acks(ctx context.Context, g Gateway, a api.Acks) error {
 	case len(acks) == 0:
 		return nil
 	case smooth:
-		return h.acks.put(ctx, g, acks, func(ctx context.Context, all []*gathered) error {
+		return h.acks.put(ctx, gatewayAcks{g, acks}, len(acks), func(ctx context.Context, all []gatewayAcks) error {
 			return h.store.Write(ctx, func(tx Tx) error {
 				meant, err := addressed(tx, all)
 				if err != nil {
@@ -212,7 +212,7 @@ func (h *Hub) Acks(ctx context.Context, g Gateway, a api.Acks) error {
 		})
 	}
 	return h.store.Write(ctx, func(tx Tx) error {
-		mine, err := addressed(tx, []*gathered{{from: g, acks: acks}})
+		mine, err := addressed(tx, []gatewayAcks{{g, acks}})
 		if err != nil {
 			return err
 		}
@@ -251,10 +251,16 @@ func (h *Hub) Acks(ctx context.Context, g Gateway, a api.Acks) error {
 	})
 }
 
+// gatewayAcks are the answers of one gateway.
+type gatewayAcks struct {
+	from Gateway
+	acks []Ack
+}
+
 // addressed leaves out answers to what was not pushed to the gateway, or never
 // pushed at all: they would count in the rollouts of others, or for a push that
 // gets the number later.
-func addressed(tx Tx, from []*gathered) ([]Ack, error) {
+func addressed(tx Tx, from []gatewayAcks) ([]Ack, error) {
 	asked := map[uint64]bool{}
 	var seqs []uint64
 	for _, one := range from {

@@ -33,6 +33,8 @@ type Tx interface {
 	voucherRows
 	pushRows
 	entryRows
+	paymentRows
+	ledgerRows
 }
 
 type userRows interface {
@@ -133,6 +135,7 @@ type voucherRows interface {
 	UseVouchers(site string, keys []string, at time.Time) error
 
 	AddGrant(Grant) error
+	AddGrants([]Grant) error
 	Grant(id string) (Grant, error)
 	GrantByRef(source, ref string) (Grant, error)
 	RevokeGrant(id string) error
@@ -144,8 +147,10 @@ type voucherRows interface {
 }
 
 type pushRows interface {
-	// AddPush numbers a push and adds it; its number is the new head.
+	// AddPush numbers a push and adds it; its number is the new head. AddPushes
+	// does it for many, in their order.
 	AddPush(Push) (uint64, error)
+	AddPushes([]Push) error
 	Head() (uint64, error)
 	// RaiseHead lifts the head to seq if it is lower.
 	RaiseHead(seq uint64) error
@@ -180,7 +185,8 @@ type entryRows interface {
 	PutUsage(gateway string, usage []api.Usage, at time.Time) error
 	Usage(gateway string) ([]api.Usage, error)
 	// AddSales leaves out those whose site, source and ref are there, and
-	// returns how many were added.
+	// returns how many were added. A sale that the hub knew first, as entry 0,
+	// gets the entry of its report, and counts as added.
 	AddSales([]Sale) (int, error)
 	Sales(reseller string, from, to time.Time, after, max int) ([]Sale, error)
 	// Takings count the sales of a reseller by what they have in common.
@@ -207,4 +213,41 @@ type EntryRow struct {
 type Taking struct {
 	Currency, Custody string
 	Amount, Count     int64
+}
+
+type paymentRows interface {
+	// AddPayments leaves out those whose id, intent, reference or claim is
+	// there.
+	AddPayments([]Payment) error
+	// ChangePayments writes down payments that were read in this transaction,
+	// and counts their Rev up. ErrStale if somebody else has changed one.
+	ChangePayments([]Payment) error
+	Payment(id string) (Payment, error)
+	// PaymentsByID are those that are there, in any order.
+	PaymentsByID(ids []string) ([]Payment, error)
+	PaymentByIntent(gateway, intent string) (Payment, error)
+	PaymentByReference(reference string) (Payment, error)
+	PaymentByProviderRef(provider, ref string) (Payment, error)
+	// Payments are the newest first.
+	Payments(PaymentQuery) ([]Payment, error)
+	// LeasePayments are at most max whose NextLook has come; it is set to until.
+	LeasePayments(now, until time.Time, max int) ([]Payment, error)
+	// LookSooner brings NextLook forward to at.
+	LookSooner(id string, at time.Time) error
+	// KnownKeys are which of these voucher keys a voucher or a grant has.
+	KnownKeys(keys []string) ([]string, error)
+
+	AddObservations([]ObservationRow) error
+	Observations(payment string) ([]ObservationRow, error) // oldest first
+}
+
+type ledgerRows interface {
+	// AddTransactions is ErrExists if one's kind and ref are there. Use Book.
+	AddTransactions([]Transaction) error
+	Transaction(kind, ref string) (Transaction, error)
+	Transactions(LedgerQuery) ([]Transaction, error) // newest first
+	// Balances are the accounts that begin with prefix, by name and currency.
+	Balances(prefix string) ([]Balance, error)
+	// BalancesOf are those of one account, by currency.
+	BalancesOf(account string) ([]Balance, error)
 }

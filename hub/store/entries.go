@@ -68,7 +68,7 @@ func (t *tx) AddSales(sales []hub.Sale) (int, error) {
 			s.Forfait, int64(s.Version), s.Amount, s.Currency, s.Custody)
 	}
 	n, err := t.insert("INSERT INTO sales (site, source, ref, entry, reseller, at, exact, batch, forfait, version, amount, currency, custody)",
-		"ON CONFLICT (site, source, ref) DO NOTHING", 13, values)
+		"ON CONFLICT (site, source, ref) DO UPDATE SET entry = excluded.entry WHERE sales.entry = 0 AND excluded.entry <> 0", 13, values)
 	return int(n), err
 }
 

@@ -34,6 +34,27 @@ func (t *tx) AddPush(p hub.Push) (uint64, error) {
 	return n, nil
 }
 
+func (t *tx) AddPushes(ps []hub.Push) error {
+	if len(ps) == 0 {
+		return nil
+	}
+	last, err := one(t, seq, "UPDATE sequences SET last = last + $1 WHERE name = 'push' RETURNING last", len(ps))
+	if err != nil {
+		return err
+	}
+	values := make([]any, 0, 9*len(ps))
+	for i, p := range ps {
+		values = append(values, int64(last)-int64(len(ps)-1-i), p.Target.Site, int64(p.Target.Share), p.Target.Reseller, p.Target.Currency, p.Kind, ms(p.At), string(p.Body), p.Rollout)
+	}
+	if _, err := t.insert("INSERT INTO pushes (seq, site, share, reseller, currency, kind, at, body, rollout)", "", 9, values); err != nil {
+		return err
+	}
+	if t.pushed = last; t.notify != nil {
+		return t.notify(last)
+	}
+	return nil
+}
+
 func (t *tx) Head() (uint64, error) {
 	return one(t, seq, "SELECT last FROM sequences WHERE name = 'push'")
 }

@@ -98,10 +98,15 @@ func grant(s scanner) (g hub.Grant, err error) {
 	return g, err
 }
 
-func (t *tx) AddGrant(g hub.Grant) error {
-	return t.do(`INSERT INTO grants (id, site, forfait, version, device, claim, source, ref, expires, made, revoked, sold)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 0, 0)`,
-		g.ID, g.Site, g.Forfait, int64(g.Version), g.Device, g.Key, g.Source, g.Ref, ms(g.Expires), ms(g.Made))
+func (t *tx) AddGrant(g hub.Grant) error { return t.AddGrants([]hub.Grant{g}) }
+
+func (t *tx) AddGrants(gs []hub.Grant) error {
+	values := make([]any, 0, 12*len(gs))
+	for _, g := range gs {
+		values = append(values, g.ID, g.Site, g.Forfait, int64(g.Version), g.Device, g.Key, g.Source, g.Ref, ms(g.Expires), ms(g.Made), 0, 0)
+	}
+	_, err := t.insert("INSERT INTO grants (id, site, forfait, version, device, claim, source, ref, expires, made, revoked, sold)", "", 12, values)
+	return err
 }
 
 func (t *tx) Grant(id string) (hub.Grant, error) {

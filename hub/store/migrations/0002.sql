@@ -9,15 +9,20 @@ CREATE TABLE payments (
 	state TEXT NOT NULL, unsure BIGINT NOT NULL, provider_ref TEXT NOT NULL, flow TEXT NOT NULL, url TEXT NOT NULL,
 	reason TEXT NOT NULL, paid BIGINT NOT NULL, paid_currency TEXT NOT NULL,
 	customer_paid BIGINT NOT NULL, provider_fee TEXT NOT NULL,
-	made BIGINT NOT NULL, changed BIGINT NOT NULL, next_look BIGINT NOT NULL, looks BIGINT NOT NULL);
+	made BIGINT NOT NULL, changed BIGINT NOT NULL, next_look BIGINT NOT NULL, looks BIGINT NOT NULL,
+	attempt BIGINT NOT NULL, rev BIGINT NOT NULL);
 
 CREATE UNIQUE INDEX payments_intent ON payments (gateway, intent) WHERE intent <> '';
 
 CREATE UNIQUE INDEX payments_provider ON payments (provider, provider_ref) WHERE provider_ref <> '';
 
+CREATE UNIQUE INDEX payments_claim ON payments (site, claim) WHERE claim <> '';
+
 CREATE INDEX payments_look ON payments (next_look) WHERE next_look > 0;
 
-CREATE INDEX payments_made ON payments (reseller, made);
+CREATE INDEX payments_reseller ON payments (reseller, id);
+
+CREATE INDEX grants_claim ON grants (claim) WHERE claim <> '';
 
 -- What providers said, as it was. Append only. source is initiate, lookup,
 -- callback or refund.
@@ -31,11 +36,11 @@ CREATE TABLE transactions (
 	id TEXT PRIMARY KEY, kind TEXT NOT NULL, ref TEXT NOT NULL, at BIGINT NOT NULL,
 	reseller TEXT NOT NULL, note TEXT NOT NULL, UNIQUE (kind, ref));
 
-CREATE INDEX transactions_at ON transactions (at);
+CREATE INDEX transactions_reseller ON transactions (reseller, id);
 
 CREATE TABLE postings (
 	book TEXT NOT NULL REFERENCES transactions (id), line BIGINT NOT NULL,
 	account TEXT NOT NULL, currency TEXT NOT NULL, amount BIGINT NOT NULL,
 	PRIMARY KEY (book, line));
 
-CREATE INDEX postings_account ON postings (account, currency);
+CREATE INDEX postings_account ON postings (account, currency, amount);
