@@ -184,6 +184,9 @@ func (t *tx) expire() error {
 			}
 		}
 	}
+	if err := t.giveUpIntents(); err != nil {
+		return err
+	}
 	return t.forgetMost()
 }
 

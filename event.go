@@ -161,6 +161,25 @@ type (
 
 	// SettingSet lays a value over a setting; an empty one takes it away.
 	SettingSet struct{ Name, Value string }
+
+	// IntentMade is a customer who wants to pay. It makes those go that are
+	// over for long.
+	IntentMade struct {
+		ID             IntentID
+		Device         MAC
+		NAS            string
+		Plan           PlanRef
+		Price          Money
+		Channel, Phone string
+		Claim          VoucherKey
+	}
+
+	// IntentTold is what was heard of a payment, and what it has bought.
+	IntentTold struct {
+		ID       IntentID
+		News     News
+		Purchase string
+	}
 )
 
 // SessionOctets is one line of UsageCounted.
@@ -195,3 +214,5 @@ func (EntriesDelivered) event() {}
 func (PurchaseAdded) event()    {}
 func (BatchRevoked) event()     {}
 func (SettingSet) event()       {}
+func (IntentMade) event()       {}
+func (IntentTold) event()       {}

@@ -74,6 +74,7 @@ type Gate struct {
 	tickets  *guessLimiter
 	switches switchLimiter
 	floods   floodGauge
+	payments *paymentDesk
 
 	requests chan *request
 	stopped  chan struct{}
@@ -150,6 +151,7 @@ func NewGate(state *State, j Journal, a Archive, e Enforcer, c Clock, o Options)
 		switches: switchLimiter{owed: map[MAC]time.Duration{}},
 		floods:   floodGauge{rate: o.Guessing.ZoneRate, until: map[string]time.Duration{}},
 		steady:   map[string]struct{}{},
+		payments: newPaymentDesk(),
 		requests: make(chan *request, 256),
 		stopped:  make(chan struct{}),
 		state:    state, bootBefore: state.meta.Clock.Last.Boot,

@@ -54,6 +54,9 @@ const (
 	SourceTicket = "ticket"
 	// SourceHub is a purchase at the hub.
 	SourceHub = "hub"
+	// SourcePayment is a payment that was settled here (see
+	// [Gate.SettleIntent]).
+	SourcePayment = "payment"
 )
 
 // A Grant is what a customer bought. Grants are values: a changed grant is a

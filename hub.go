@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"strings"
 	"time"
 )
 
@@ -106,6 +107,11 @@ type (
 		// NAS is as in [Redemption]: the device is not put online here, but goes
 		// online when its NAS asks.
 		NAS string
+		// Intent is set if it was paid for by a payment that was started here:
+		// then the device only goes online if it is waiting for that (see
+		// [Gate.Waiting]), and otherwise has it waiting. The gate need not know
+		// the intent.
+		Intent string
 	}
 
 	// GrantGone takes a purchase back and what it lets through with it.
@@ -330,7 +336,7 @@ func (c BatchGone) take(t *tx) error {
 }
 
 func (c GrantPushed) take(t *tx) error {
-	if c.Grant == "" || len(c.Grant) > maxHubName || c.Device == (MAC{}) && c.Key == (VoucherKey{}) {
+	if c.Grant == "" || len(c.Grant) > maxHubName || c.Device == (MAC{}) && c.Key == (VoucherKey{}) || strings.HasPrefix(c.Grant, rgzPrefix) {
 		return fmt.Errorf("purchase %q: %w: it needs an id, and a device or a code", c.Grant, ErrBadPush)
 	}
 	key := t.meta.Key.purchaseKey(c.Grant)
@@ -339,8 +345,15 @@ func (c GrantPushed) take(t *tx) error {
 		return err
 	}
 	if claim := c.Key; !known || claim != (VoucherKey{}) && v.Twin == (VoucherKey{}) {
-		if _, taken, err := t.voucher(claim); err != nil || taken {
-			return cmp.Or(err, fmt.Errorf("purchase %q: %w", c.Grant, ErrCodeConflict))
+		_, taken, err := t.voucher(claim)
+		switch {
+		case err != nil:
+			return err
+		case taken && (c.Intent == "" || c.Device == (MAC{})):
+			return fmt.Errorf("purchase %q: %w", c.Grant, ErrCodeConflict)
+		case taken:
+			// It is paid, so the device has it, if without the code.
+			claim = VoucherKey{}
 		}
 		ref := v.Plan
 		if !known {
@@ -353,19 +366,15 @@ func (c GrantPushed) take(t *tx) error {
 		}
 		v, _, _ = t.voucher(key)
 	}
+	id, _ := ParseIntentID(c.Intent)
+	if err := t.paid(id, c.Grant); err != nil {
+		return err
+	}
 	if c.Device == (MAC{}) || v.Grant != 0 || v.Revoked {
 		return nil
 	}
-	if err := t.issueTo(&v, c.Device); err != nil || c.NAS != "" {
-		return err
-	}
-	for _, grant := range t.live(c.Device) {
-		if x, ok := t.openSession(grant.ID, c.Device); ok && x.Path != "" {
-			// It is online through a NAS, and stays there.
-			return nil
-		}
-	}
-	return t.connect(c.Device)
+	wait := c.NAS != "" || c.Intent != "" && (t.intents[id].NAS != "" || !t.gate.payments.waits(c.Device, t.now.Mono))
+	return t.deliverTo(&v, c.Device, wait)
 }
 
 // stored is a time as the journal gives it back.
@@ -377,6 +386,13 @@ func stored(t time.Time) time.Time {
 }
 
 func (c GrantGone) take(t *tx) error {
+	for _, in := range t.intents {
+		if in.Purchase == c.Grant && c.Grant != "" {
+			if err := t.tellIntent(in, News{State: IntentRefunded}, in.Purchase); err != nil {
+				return err
+			}
+		}
+	}
 	v, ok, err := t.voucher(t.meta.Key.purchaseKey(c.Grant))
 	switch {
 	case err != nil:

@@ -180,7 +180,9 @@ func (t *tx) bring(grant Grant, d MAC, confirmed, gone bool) error {
 		return t.emit(DeviceAdded{grant.ID, d})
 	}
 	from := grant.Devices[0]
-	if !confirmed {
+	// Nobody has begun to use it: it is whose the code is.
+	unbegun := grant.State == Banked && (grant.Source.Kind == SourceHub || grant.Source.Kind == SourcePayment)
+	if !confirmed && !unbegun {
 		i := slices.IndexFunc(grant.Devices, func(d MAC) bool { return !t.online(d) })
 		if !gone || i < 0 {
 			return ErrOtherDevice

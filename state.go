@@ -40,6 +40,9 @@ type Changes struct {
 	Sales  []DaySales
 	// Settings that are empty are gone.
 	Settings map[string]string
+	Intents  []Intent
+	// Dropped are intents that are gone.
+	Dropped []IntentID
 	// Entries are new. Those up to Meta.Delivered and above Meta.LastEntry are
 	// gone.
 	Entries []Entry
@@ -150,6 +153,7 @@ type State struct {
 	sessions map[SessionID]Session
 	sales    map[daySalesKey]DaySales
 	settings map[string]string
+	intents  map[IntentID]Intent
 	// outbox are the last entries, those that no archive has yet.
 	outbox []Entry
 
@@ -187,17 +191,20 @@ type dirtySet struct {
 	sessions map[SessionID]struct{}
 	sales    map[daySalesKey]struct{}
 	settings map[string]struct{}
+	intents  map[IntentID]struct{}
 }
 
 func newDirtySet() dirtySet {
 	return dirtySet{
 		map[PlanRef]struct{}{}, map[VoucherKey]struct{}{}, map[GrantID]struct{}{},
 		map[SessionID]struct{}{}, map[daySalesKey]struct{}{}, map[string]struct{}{},
+		map[IntentID]struct{}{},
 	}
 }
 
 func (d dirtySet) size() int {
-	return len(d.plans) + len(d.vouchers) + len(d.grants) + len(d.sessions) + len(d.sales) + len(d.settings)
+	return len(d.plans) + len(d.vouchers) + len(d.grants) + len(d.sessions) + len(d.sales) + len(d.settings) +
+		len(d.intents)
 }
 
 // NewState returns the state before the first record, or the one that the
@@ -214,6 +221,7 @@ func NewState(archive Archive, from Changes) *State {
 		sessions: make(map[SessionID]Session, len(from.Sessions)),
 		sales:    map[daySalesKey]DaySales{},
 		settings: map[string]string{},
+		intents:  make(map[IntentID]Intent, len(from.Intents)),
 		outbox:   slices.Clone(from.Entries),
 		byDevice: map[MAC][]GrantID{},
 		byGrant:  map[GrantID][]SessionID{},
@@ -235,6 +243,9 @@ func NewState(archive Archive, from Changes) *State {
 		s.sales[daySalesKey{d.Day, d.Plan, d.Total.Currency}] = d
 	}
 	maps.Copy(s.settings, from.Settings)
+	for _, in := range from.Intents {
+		s.intents[in.ID] = in
+	}
 	s.dirty = newDirtySet()
 	s.undo = nil
 	return s
@@ -542,6 +553,13 @@ func (s *State) Changed() Changes {
 	for name := range s.dirty.settings {
 		c.setting(name, s.settings[name])
 	}
+	for id := range s.dirty.intents {
+		if in, ok := s.intents[id]; ok {
+			c.Intents = append(c.Intents, in)
+		} else {
+			c.Dropped = append(c.Dropped, id)
+		}
+	}
 	c.Entries = slices.Clone(s.outbox)
 	c.sort()
 	return c
@@ -591,6 +609,16 @@ func (s *State) Saved(c Changes) {
 			delete(s.dirty.settings, name)
 		}
 	}
+	for _, in := range c.Intents {
+		if s.intents[in.ID] == in {
+			delete(s.dirty.intents, in.ID)
+		}
+	}
+	for _, id := range c.Dropped {
+		if _, again := s.intents[id]; !again {
+			delete(s.dirty.intents, id)
+		}
+	}
 	s.entriesSaved(c.Entries)
 }
 
@@ -622,6 +650,8 @@ func (c *Changes) sort() {
 		return cmp.Or(cmp.Compare(a.Day, b.Day), cmp.Compare(a.Plan, b.Plan),
 			cmp.Compare(a.Total.Currency, b.Total.Currency)) < 0
 	})
+	sort.Slice(c.Intents, func(i, j int) bool { return c.Intents[i].before(&c.Intents[j]) })
+	sort.Slice(c.Dropped, func(i, j int) bool { return bytes.Compare(c.Dropped[i][:], c.Dropped[j][:]) < 0 })
 }
 
 // Whole returns everything in memory as Changes, sorted. For a state without
@@ -645,6 +675,9 @@ func (s *State) Whole() Changes {
 	}
 	for name, value := range s.settings {
 		c.setting(name, value)
+	}
+	for _, in := range s.intents {
+		c.Intents = append(c.Intents, in)
 	}
 	c.Entries = slices.Clone(s.outbox)
 	c.sort()

@@ -46,6 +46,8 @@ type Voucher struct {
 // source is what a grant of the voucher is made of.
 func (v *Voucher) source() Source {
 	switch {
+	case strings.HasPrefix(v.Purchase, rgzPrefix):
+		return Source{SourcePayment, v.Purchase}
 	case v.Purchase != "":
 		return Source{SourceHub, v.Purchase}
 	case v.Secret != "":
