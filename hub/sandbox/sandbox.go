@@ -1,11 +1,11 @@
 package sandbox
 
 import (
-	"crypto/rand"
 	"crypto/subtle"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	mathrand "math/rand/v2"
 	"net/http"
 	"strconv"
 	"strings"
@@ -15,36 +15,29 @@ import (
 	"zonegate/sync/api"
 )
 
-// Base is where the paths of package api begin.
-const Base = "/api/v1"
-
-// Options of a Server. Zero fields get the values of Defaults.
-type Options struct {
-	// UserToken and AdminToken are the JWTs of the two classes of callers. The
-	// document has no login, so they are given.
-	UserToken, AdminToken string
-	// WebhookSecret is what the payment provider sends.
-	WebhookSecret string
-	// PayURL is what a payment's address begins with.
-	PayURL string
-	// PageSize is how many forfaits a page has.
-	PageSize int
-	// Now is the clock; nil is the system's.
-	Now func() time.Time
-}
-
-// Defaults are the options of a sandbox that nobody has told anything.
-func Defaults() Options {
-	return Options{UserToken: "sandbox-user", AdminToken: "sandbox-admin", WebhookSecret: "sandbox-secret",
-		PayURL: "https://kkiapay.me/pay/", PageSize: 20, Now: time.Now}
-}
-
-// A Server is an RGZ server. Safe for concurrent use.
+// A Server is all of the servers. Safe for concurrent use.
 type Server struct {
-	o   Options
-	mux *http.ServeMux
+	o         Options
+	mux       *http.ServeMux
+	transport http.RoundTripper
+	// virtual says that the clock is the caller's.
+	virtual bool
 
 	mu sync.Mutex
+	// changes and calls are what is to come, held the callbacks that wait for
+	// another one to overtake them.
+	changes, calls events
+	held           []*callback
+	seq            uint64
+	woken          chan struct{}
+	seeded         *mathrand.ChaCha8
+
+	charges   []*Charge
+	byID      map[string]*Charge
+	movements []Movement
+	messages  []Message
+	quirks    Quirks
+
 	// forfaits are as they will be sent, in their order: they need not make
 	// sense.
 	forfaits  []json.RawMessage
@@ -60,6 +53,8 @@ type payment struct {
 	api.PaymentStatus
 	Forfait string    `json:"forfait_id"`
 	At      time.Time `json:"at"`
+	// Voucher is the code that the quirk made.
+	Voucher string `json:"voucher,omitempty"`
 }
 
 type voucher struct {
@@ -79,22 +74,17 @@ var sample = []api.Forfait{
 
 // New returns a Server with the sample catalogue and the sample summary.
 func New(o Options) *Server {
-	d := Defaults()
-	for _, f := range []struct{ have, want *string }{
-		{&o.UserToken, &d.UserToken}, {&o.AdminToken, &d.AdminToken}, {&o.WebhookSecret, &d.WebhookSecret}, {&o.PayURL, &d.PayURL},
-	} {
-		if *f.have == "" {
-			*f.have = *f.want
-		}
-	}
-	if o.PageSize <= 0 {
-		o.PageSize = d.PageSize
-	}
-	if o.Now == nil {
-		o.Now = d.Now
-	}
-	s := &Server{o: o, mux: http.NewServeMux(), payments: map[string]*payment{}, cleared: make(chan struct{}),
+	o.complete()
+	s := &Server{o: o, mux: http.NewServeMux(), transport: o.Transport, virtual: o.Now != nil, seeded: seeded(o.Seed),
+		woken: make(chan struct{}, 1), byID: map[string]*Charge{}, quirks: o.Quirks,
+		payments: map[string]*payment{}, cleared: make(chan struct{}),
 		summaries: map[string]api.Summary{"2026-02": split(api.Summary{Month: "2026-02", TotalFCFA: 450000, SessionsCount: 312})}}
+	if s.transport == nil {
+		s.transport = http.DefaultTransport
+	}
+	if s.o.Now == nil {
+		s.o.Now = time.Now
+	}
 	for _, f := range sample {
 		raw, err := json.Marshal(f)
 		if err != nil {
@@ -131,11 +121,13 @@ func (s *Server) route() {
 	lay := func(method, path string, class int, do func(r *http.Request) answer) {
 		methods[path] = method
 		s.mux.HandleFunc(method+" "+Base+path, func(w http.ResponseWriter, r *http.Request) {
-			a, ok := s.admit(r, class)
-			if ok {
-				a = do(r)
-			}
-			s.send(w, r, path, a)
+			s.call(w, r, path, func(r *http.Request) answer {
+				a, ok := s.admit(r, class)
+				if ok {
+					a = do(r)
+				}
+				return a
+			})
 		})
 	}
 	lay("GET", api.PathForfaits, public, s.list)
@@ -147,23 +139,20 @@ func (s *Server) route() {
 	for path, method := range methods {
 		s.mux.HandleFunc(Base+path, func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Allow", method)
-			s.send(w, r, path, detail(http.StatusMethodNotAllowed, "Method Not Allowed"))
+			s.call(w, r, path, func(*http.Request) answer { return detail(http.StatusMethodNotAllowed, "Method Not Allowed") })
 		})
 	}
 	s.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		s.send(w, r, "", detail(http.StatusNotFound, "Not Found"))
+		s.call(w, r, "", func(*http.Request) answer { return detail(http.StatusNotFound, "Not Found") })
 	})
+	s.routeSMS()
 	s.routeControl()
 }
 
-// An answer is a status and what is sent as JSON.
-type answer struct {
-	status int
-	body   any
-}
-
 // detail is an error as such servers answer it.
-func detail(status int, what any) answer { return answer{status, map[string]any{"detail": what}} }
+func detail(status int, what any) answer {
+	return answer{status: status, body: map[string]any{"detail": what}}
+}
 
 // A flaw is one thing wrong with a request's body or query.
 type flaw struct {
@@ -237,7 +226,7 @@ func (s *Server) list(r *http.Request) answer {
 	defer s.mu.Unlock()
 	total := len(s.forfaits)
 	from := min((page-1)*size, total)
-	return answer{http.StatusOK, map[string]any{
+	return answer{status: http.StatusOK, body: map[string]any{
 		"items": append([]json.RawMessage{}, s.forfaits[from:min(from+size, total)]...),
 		"total": total, "page": page, "pages": (total + size - 1) / size,
 	}}
@@ -281,9 +270,13 @@ func (s *Server) initiate(r *http.Request) answer {
 		return detail(http.StatusNotFound, "Forfait not found")
 	}
 	// There is no key by which a repeated call could be told from another one.
-	id := newUUID()
-	s.payments[id] = &payment{api.PaymentStatus{Status: "pending", AmountFCFA: price, Provider: in.Provider}, in.ForfaitID, s.o.Now().UTC()}
-	return answer{http.StatusCreated, api.Initiated{PaymentURL: s.o.PayURL + id, TransactionID: id}}
+	id := s.uuid()
+	s.payments[id] = &payment{api.PaymentStatus{Status: "pending", AmountFCFA: price, Provider: in.Provider}, in.ForfaitID, s.now(), ""}
+	pay := s.o.PayURL
+	if pay == "" {
+		pay = s.origin(r) + KKiaPayBase + "/pay/"
+	}
+	return answer{status: http.StatusCreated, body: api.Initiated{PaymentURL: pay + id, TransactionID: id}}
 }
 
 // webhook takes any JSON object, as the document describes none; a
@@ -299,19 +292,28 @@ func (s *Server) webhook(r *http.Request) answer {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if p := s.payments[in.TransactionID]; p != nil {
-		p.Status = in.Status
-		if p.Status == "" {
-			p.Status = "completed"
+		if in.Status == "" {
+			in.Status = "completed"
 		}
+		s.setStatus(p, in.Status)
 	}
-	return answer{http.StatusOK, api.WebhookAnswer{Status: "processed"}}
+	return answer{status: http.StatusOK, body: api.WebhookAnswer{Status: "processed"}}
+}
+
+// setStatus moves a payment on; the caller holds mu.
+func (s *Server) setStatus(p *payment, status string) {
+	p.Status = status
+	if status == "completed" && s.quirks.Voucher && p.Voucher == "" {
+		p.Voucher = s.capitals(8)
+		s.vouchers = append(s.vouchers, voucher{api.Voucher{Code: p.Voucher, ForfaitID: p.Forfait, Status: "active"}, ""})
+	}
 }
 
 func (s *Server) status(r *http.Request) answer {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if p := s.payments[r.PathValue("id")]; p != nil {
-		return answer{http.StatusOK, p.PaymentStatus}
+		return answer{status: http.StatusOK, body: p.PaymentStatus}
 	}
 	return detail(http.StatusNotFound, "Payment not found")
 }
@@ -344,10 +346,10 @@ func (s *Server) generate(r *http.Request) answer {
 	}
 	items := make([]api.Voucher, in.N)
 	for i := range items {
-		items[i] = api.Voucher{Code: newCode(), ForfaitID: in.ForfaitID, Status: "active"}
+		items[i] = api.Voucher{Code: s.capitals(8), ForfaitID: in.ForfaitID, Status: "active"}
 		s.vouchers = append(s.vouchers, voucher{items[i], in.ResellerID})
 	}
-	return answer{http.StatusCreated, api.Vouchers{Items: items, Total: in.N}}
+	return answer{status: http.StatusCreated, body: api.Vouchers{Items: items, Total: in.N}}
 }
 
 // summary is the same for every reseller: the sample's month, what was set, or
@@ -370,7 +372,7 @@ func (s *Server) summary(r *http.Request) answer {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if set, ok := s.summaries[month]; ok {
-		return answer{http.StatusOK, set}
+		return answer{status: http.StatusOK, body: set}
 	}
 	out := api.Summary{Month: month}
 	for _, p := range s.payments {
@@ -379,30 +381,26 @@ func (s *Server) summary(r *http.Request) answer {
 			out.SessionsCount++
 		}
 	}
-	return answer{http.StatusOK, split(out)}
+	return answer{status: http.StatusOK, body: split(out)}
 }
 
-// newUUID draws a random UUID (RFC 9562, version 4).
-func newUUID() string {
-	var b [16]byte
-	rand.Read(b[:]) // never fails
+// uuid draws a UUID (RFC 9562, version 4); the caller holds mu.
+func (s *Server) uuid() string {
+	b := s.draw(16)
 	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
-	h := hex.EncodeToString(b[:])
+	h := hex.EncodeToString(b)
 	return h[:8] + "-" + h[8:12] + "-" + h[12:16] + "-" + h[16:20] + "-" + h[20:]
 }
 
-// newCode draws a code of the sample's form: 8 capitals and digits.
-func newCode() string {
-	const letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
-	var code []byte
-	for len(code) < 8 {
-		var b [16]byte
-		rand.Read(b[:])
-		for _, v := range b {
-			if int(v) < 7*len(letters) && len(code) < 8 { // all as likely
-				code = append(code, letters[int(v)%len(letters)])
-			}
-		}
+// origin is where the caller of a request found this server.
+func (s *Server) origin(r *http.Request) string {
+	switch {
+	case s.o.PublicURL != "":
+		return strings.TrimSuffix(s.o.PublicURL, "/")
+	case r.URL.Scheme != "":
+		return r.URL.Scheme + "://" + r.Host
+	case r.TLS != nil:
+		return "https://" + r.Host
 	}
-	return string(code)
+	return "http://" + r.Host
 }
