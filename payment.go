@@ -99,6 +99,8 @@ type Channel struct {
 	// channel needs none.
 	Country  string
 	Currency string
+	// Test says that no money moves: numbers of the provider's tests are taken.
+	Test bool
 	// Hosts are what the customer's browser must reach while a payment is open.
 	Hosts []string
 	// Away says why it cannot be used now; empty if it can.
