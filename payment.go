@@ -161,7 +161,9 @@ var (
 	// ErrPaymentsFull is a zone in which too many payments are open.
 	ErrPaymentsFull = errors.New("too many payments are open in the zone")
 	ErrNoSuchIntent = errors.New("no such payment")
-	ErrBadIntent    = errors.New("the payment makes no sense")
+	// ErrNotPaidYet is the claim code of a payment that is not decided.
+	ErrNotPaidYet = errors.New("the payment of the code is not confirmed yet")
+	ErrBadIntent  = errors.New("the payment makes no sense")
 )
 
 // An OpenPaymentError is a second payment beside an open one.

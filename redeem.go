@@ -107,6 +107,7 @@ func (t *tx) typed(code string) (Voucher, error) {
 		return Voucher{}, ErrCodeTooLong
 	}
 	var best Voucher
+	awaited := false
 	for i, key := range [...]ZoneKey{t.meta.Hub.CodeKey, t.meta.Key, t.meta.FormerKey} {
 		if key == (ZoneKey{}) {
 			continue
@@ -115,6 +116,7 @@ func (t *tx) typed(code string) (Voucher, error) {
 		if err != nil {
 			return Voucher{}, err
 		}
+		awaited = awaited || !ok && t.awaits(key.VoucherKey(code))
 		if !ok || v.Grant == 0 && (i == 2 || v.Hub && t.meta.rests(v.Site)) {
 			continue
 		}
@@ -122,7 +124,20 @@ func (t *tx) typed(code string) (Voucher, error) {
 			best = v
 		}
 	}
+	if awaited && best.Key == (VoucherKey{}) {
+		return best, ErrNotPaidYet
+	}
 	return best, nil
+}
+
+// awaits says that a key is the claim of a payment that can still be paid.
+func (t *tx) awaits(key VoucherKey) bool {
+	for _, in := range t.intents {
+		if in.Claim == key && in.Purchase == "" && (in.State.Open() || in.State == IntentExpired || in.State == IntentPaid) {
+			return true
+		}
+	}
+	return false
 }
 
 // claim makes what a code stands for the device's. Gone says that a device of
