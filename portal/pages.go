@@ -54,6 +54,7 @@ func (s *Server) homeOf(p web.Page, mac zonegate.MAC, st zonegate.Standing) web.
 		h.Waiting = &b
 	}
 	h.Plans = s.plans()
+	s.offer(&h, mac)
 	return h
 }
 

@@ -48,6 +48,7 @@ type Gate interface {
 	Switch
 	Viewer
 	Signer
+	Cashier
 }
 
 var _ Gate = (*zonegate.Gate)(nil)
@@ -82,6 +83,10 @@ type Server struct {
 	// change.
 	TLSCert, TLSKey string
 	TLSPort         uint16
+
+	// Till has mobile payments collected; nil where there are none. Customers
+	// whom a NAS holds have vouchers alone.
+	Till Till
 
 	// Hotspots and Tickets sign customers in at the NASes that hold them; nil
 	// where there are none.
@@ -178,6 +183,7 @@ func (s *Server) pages() http.Handler {
 		e.Handle(method, "/status.json", s.status)
 		e.Handle(method, "/captive", s.captive)
 	}
+	s.payRoutes(e)
 	e.POST("/voucher", s.voucher)
 	e.POST("/connect", s.connect)
 	e.POST("/logout", s.logout)

@@ -102,6 +102,47 @@ const (
 	TextHaveHint
 	TextOpenAnyPage
 
+	TextPay
+	TextPayTitle
+	TextPayNumber
+	TextPayNumberHint
+	TextPayNow
+	TextPayBack
+	TextPayUnderWay
+	TextPaySee
+	TextPayOffline
+	TextPayAway
+	TextPayAwayNext
+	TextPayStarting
+	TextPayConfirm
+	TextPayConfirmHint
+	TextPayThere
+	TextPayThereHint
+	TextPayOpenPage
+	TextPayLong
+	TextPayCodeHint
+	TextPaid
+	TextPayReceived
+	TextPayReview
+	TextPayRefunded
+	TextPayFailed
+	TextPayCanceled
+	TextPayNothing
+	TextPayExpired
+	TextPayExpiredHint
+	TextPayAgain
+	TextPayNumberWrong
+	TextPayNumberNext
+	TextPayWay
+	TextPayWayNext
+	TextPayOther
+	TextPayOtherNext
+	TextPayLater
+	TextPayTaken
+	TextPayTakenNext
+	TextPayNotYet
+	TextPayNotYetNext
+
 	TextConfirmMove
 	TextGoPortal
 	TextTryAgain
@@ -250,6 +291,80 @@ var texts = [textCount][languages]string{
 	TextOpenAnyPage: {
 		"Ouvrez une page Internet : la page de connexion reviendra.",
 		"Open any web page: the sign-in page comes back.",
+	},
+
+	TextPay:       {"Payer par mobile money", "Pay by mobile money"},
+	TextPayTitle:  {"Paiement mobile", "Mobile payment"},
+	TextPayNumber: {"Votre numéro mobile money", "Your mobile money number"},
+	TextPayNumberHint: {
+		"Tapez le numéro qui paie. Exemple : %s",
+		"Type the number that pays. Example: %s",
+	},
+	TextPayNow:      {"Payer %s", "Pay %s"},
+	TextPayBack:     {"Retour aux forfaits", "Back to the plans"},
+	TextPayUnderWay: {"Un paiement est en cours", "A payment is under way"},
+	TextPaySee:      {"Voir mon paiement", "See my payment"},
+	TextPayOffline: {
+		"Pas de paiement mobile en ce moment : la borne WiFi n’a pas de connexion. Les codes du vendeur marchent.",
+		"No mobile payment right now: the WiFi box has no connection. Codes from the seller work.",
+	},
+	TextPayAway:     {"Le paiement mobile ne répond pas en ce moment.", "Mobile payment does not answer right now."},
+	TextPayAwayNext: {"Essayez plus tard, ou achetez un code chez le vendeur.", "Try later, or buy a code from the seller."},
+	TextPayStarting: {"Le paiement commence…", "The payment starts…"},
+	TextPayConfirm:  {"Confirmez sur votre téléphone", "Confirm on your phone"},
+	TextPayConfirmHint: {
+		"Un message arrive sur ce numéro. Tapez-y votre code secret mobile money. Cette page change toute seule.",
+		"A message comes to that number. Type your mobile money PIN there. This page changes by itself.",
+	},
+	TextPayThere: {"Payez sur la page de paiement", "Pay on the payment page"},
+	TextPayThereHint: {
+		"Payez là-bas, puis revenez sur cette page.",
+		"Pay there, then come back to this page.",
+	},
+	TextPayOpenPage: {"Ouvrir la page de paiement", "Open the payment page"},
+	TextPayLong: {
+		"Pas encore confirmé. Ne payez pas une deuxième fois. Vous pouvez partir : votre code marchera dès que le paiement sera confirmé.",
+		"Not confirmed yet. Do not pay again. You may leave: your code will work as soon as the payment is confirmed.",
+	},
+	TextPayCodeHint: {
+		"Notez-le. Il marche après le paiement, aussi sur un autre téléphone.",
+		"Write it down. It works after the payment, on another phone too.",
+	},
+	TextPaid: {"J’ai payé", "I have paid"},
+	TextPayReview: {
+		"De l’argent est arrivé, mais pas la bonne somme",
+		"Money came, but not the right amount",
+	},
+	TextPayRefunded: {"Le paiement a été remboursé", "The payment was sent back"},
+	TextPayReceived: {"Paiement reçu", "Payment received"},
+	TextPayFailed:   {"Le paiement n’a pas marché", "The payment did not work"},
+	TextPayCanceled: {"Le paiement est annulé", "The payment was cancelled"},
+	TextPayNothing:  {"Rien n’a été payé.", "Nothing was charged."},
+	TextPayExpired:  {"Toujours pas de réponse", "Still no answer"},
+	TextPayExpiredHint: {
+		"Nous cherchons encore. Si vous avez payé, votre code marchera.",
+		"We keep looking. If you paid, your code will work.",
+	},
+	TextPayAgain:       {"Je n’ai pas payé : essayer encore", "I have not paid: try again"},
+	TextPayNumberWrong: {"Ce numéro n’est pas juste.", "This number is not right."},
+	TextPayNumberNext:  {"Tapez un numéro comme %s.", "Type a number like %s."},
+	TextPayWay:         {"Comment voulez-vous payer ?", "How do you want to pay?"},
+	TextPayWayNext:     {"Choisissez dans la liste.", "Choose from the list."},
+	TextPayOther:       {"Ce numéro est peut-être chez %s.", "This number may belong to %s."},
+	TextPayOtherNext: {
+		"Si votre choix est juste, touchez « Payer » encore une fois.",
+		"If your choice is right, tap “Pay” once more.",
+	},
+	TextPayLater: {"Trop de paiements commencés.", "Too many payments were started."},
+	TextPayTaken: {"Un paiement est déjà en cours avec ce numéro.", "A payment with this number is under way already."},
+	TextPayTakenNext: {
+		"Ne payez pas une deuxième fois. Tapez le code de ce paiement, ou attendez quelques minutes.",
+		"Do not pay again. Type the code of that payment, or wait a few minutes.",
+	},
+	TextPayNotYet: {"Le paiement de ce code n’est pas encore confirmé.", "The payment of this code is not confirmed yet."},
+	TextPayNotYetNext: {
+		"Ne payez pas une deuxième fois. Essayez ce code encore dans une minute.",
+		"Do not pay again. Try this code again in a minute.",
 	},
 
 	TextConfirmMove: {"Oui, l’utiliser sur ce téléphone", "Yes, use it on this phone"},

@@ -50,6 +50,9 @@ type Page struct {
 	// no notice.
 	Alert  *Alert
 	Notice Text
+	// NoPay says under the price list why nobody can pay by mobile money now;
+	// TextNone says nothing.
+	NoPay Text
 }
 
 // An Alert says what went wrong and what to do next.
@@ -98,6 +101,8 @@ type Plan struct {
 	// Cap is in octets, Rate in bit/s towards the customer; zero means none.
 	Cap, Rate uint64
 	Devices   int
+	// Pay is the page where it is paid by mobile money; empty if it cannot be.
+	Pay string
 }
 
 // A Balance is what is left of something bought.
@@ -128,6 +133,55 @@ type Home struct {
 	Plans     []Plan
 	// Adding says that the device is online and the code is for later.
 	Adding bool
+	// Payment is the page of the device's payment that is under way, if any.
+	Payment string
+}
+
+// A PayForm is the page where a mobile payment is started.
+type PayForm struct {
+	Page
+	Plan      string
+	Amount    int64
+	Currency  string
+	FormToken string
+	Hidden    []Field
+	Ways      []Way
+	// Example is a number as one is typed; empty if none is asked for. Phone is
+	// what was typed before.
+	Example, Phone string
+	// Back is the page with the plans.
+	Back string
+}
+
+// A Field is a hidden one.
+type Field struct{ Name, Value string }
+
+// A Way is a way to pay.
+type Way struct {
+	ID, Name string
+	Picked   bool
+}
+
+// A Payment is one that was started.
+type Payment struct {
+	Page
+	// Refresh is when which page is loaded next, as HTML writes it; may be
+	// empty.
+	Refresh string
+	// Title and Lines say where it is; Done says that it is paid.
+	Title Text
+	Lines []string
+	Done  bool
+	// URL is the provider's page; Ask is where the button "I have paid" leads,
+	// with FormToken; Next is another page to go to, and Button what the link
+	// says. Each may be empty.
+	URL            string
+	Ask, FormToken string
+	Next           string
+	Button         Text
+	// Plan is what is paid for, Sum how much and with what. Code redeems it;
+	// may be empty.
+	Plan, Sum, Code string
 }
 
 // A Status is the page of a device that has something.
