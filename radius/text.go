@@ -66,6 +66,9 @@ var refusals = []refusal{
 	{zonegate.ErrRevokedCode, text{
 		"Le vendeur a annulé ce code. Montrez le ticket au vendeur.",
 		"The seller has cancelled this code. Show the ticket to the seller."}},
+	{zonegate.ErrNotPaidYet, text{
+		"Le paiement de ce code n’est pas encore confirmé. Essayez encore dans une minute.",
+		"The payment of this code is not confirmed yet. Try again in a minute."}},
 	{zonegate.ErrOtherDevice, text{
 		"Ce code est utilisé sur un autre téléphone. Pour changer de téléphone, demandez au vendeur.",
 		"This code is in use on another phone. To change phones, ask the seller."}},

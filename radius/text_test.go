@@ -55,8 +55,12 @@ func TestEverySentinelIsDecided(t *testing.T) {
 		"ErrStalePlan":     "only for a push", "ErrPlanTaken": "only for a push or the configuration",
 		"ErrBadPush": "only for a push", "ErrNoSuchSetting": "only for a push",
 		"ErrNoSuchEntry": "only for the hub's client",
+		"ErrPaymentOpen": "only for the portal", "ErrManyPayments": "only for the portal",
+		"ErrPaymentsFull": "only for the portal", "ErrBadIntent": "only for the portal",
+		"ErrNoSuchIntent": "only for the portal and the hub's client",
 	}
 	values := map[string]error{
+		"ErrNotPaidYet": zonegate.ErrNotPaidYet,
 		"ErrNotDurable": zonegate.ErrNotDurable, "ErrStopped": zonegate.ErrStopped,
 		"ErrWrongCode": zonegate.ErrWrongCode, "ErrCodeTooLong": zonegate.ErrCodeTooLong,
 		"ErrWrongPassword": zonegate.ErrWrongPassword, "ErrForeignCode": zonegate.ErrForeignCode,
