@@ -2,7 +2,6 @@ package hub
 
 import (
 	"context"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -21,10 +20,11 @@ type Grant struct {
 	Version uint32
 	// Device is the address it was made for; empty with a code.
 	Device string
-	// Source is "voucher" or "issued", Ref the voucher's key or what it was
-	// issued for. The pair is unique.
+	// Source is "voucher", "issued" or "payment", Ref the voucher's key, what it
+	// was issued for or the payment. The pair is unique.
 	Source, Ref string
-	// Key is the hash of its claim code, in hex; empty with a Device.
+	// Key is the hash of its claim code, in hex; empty with a Device that did
+	// not pay for it.
 	Key     string
 	Expires time.Time
 	Made    time.Time
@@ -165,23 +165,21 @@ func deviceOf(s string) (string, error) {
 	return mac.String(), nil
 }
 
-// grantBody is the push of a grant.
+// grantBody is the push of a grant, with what the database has of it.
 func (h *Hub) grantBody(tx Tx, g Grant) (json.RawMessage, error) {
 	f, err := tx.Forfait(g.Forfait, g.Version)
 	if err != nil {
 		return nil, fmt.Errorf("looking up a forfait: %w", err)
 	}
-	body := api.GrantIssued{Grant: g.ID, Plan: WirePlan(f.Plan), Device: g.Device, Expires: optional(g.Expires)}
-	if g.Key != "" {
-		if body.Key, err = hex.DecodeString(g.Key); err != nil {
-			return nil, fmt.Errorf("reading a claim key: %w", err)
+	intent := ""
+	if g.Source == fromPayment {
+		p, err := tx.Payment(g.Ref)
+		if err != nil {
+			return nil, fmt.Errorf("looking up the payment of a grant: %w", err)
 		}
+		intent = p.Intent
 	}
-	raw, err := json.Marshal(body)
-	if err != nil {
-		return nil, fmt.Errorf("encoding a grant: %w", err)
-	}
-	return raw, nil
+	return grantBody(g, f, intent)
 }
 
 func (h *Hub) pushGrant(tx Tx, g Grant) error {
@@ -286,6 +284,9 @@ func (h *Hub) RevokeGrant(ctx context.Context, by Actor, id, reason string) erro
 		}
 		if !by.manages(site.Reseller) {
 			return ErrForbidden
+		}
+		if g.Source == fromPayment {
+			return invalid("this was paid for by a customer: refund the payment, which revokes it first")
 		}
 		if g.Revoked {
 			return nil

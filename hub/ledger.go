@@ -56,6 +56,7 @@ type Transaction struct {
 const (
 	BookPayment    = "payment"       // money came and was split
 	BookReview     = "review"        // money came, and nobody has decided on it
+	BookTakenBack  = "taken_back"    // by the provider, after it was split
 	BookRefunding  = "refunding"     // taken back from who had it
 	BookRefunded   = "refunded"      // gone to the customer
 	BookUnrefunded = "refund_failed" // it stays after all

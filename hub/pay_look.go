@@ -1,31 +1,221 @@
 package hub
 
-import "context"
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+)
+
+const (
+	lookTime = 15 * time.Second // for one answer of a provider
+	// leased is how long a payment that is being looked up is left alone by
+	// other processes.
+	leased   = time.Minute
+	sweepMax = 256 // payments that are leased at once
+	looking  = 32  // lookups at the same time
+)
 
 // TakeHint takes a callback: it finds the payment and asks the provider. What
 // the callback claims changes nothing. ErrNotFound is one of no payment of the
-// provider's.
-func (h *Hub) TakeHint(ctx context.Context, provider string, hint Hint) error { return errSoon }
+// provider's. One that comes too often is passed over: the payment is looked up
+// in its time.
+func (h *Hub) TakeHint(ctx context.Context, provider string, hint Hint) error {
+	var p Payment
+	err := h.store.Read(ctx, func(tx Tx) (err error) {
+		p, err = Payment{}, ErrNotFound
+		if hint.Reference != "" {
+			p, err = tx.PaymentByReference(hint.Reference)
+		}
+		if hint.ProviderRef != "" && (errors.Is(err, ErrNotFound) || err == nil && p.Provider != provider) {
+			p, err = tx.PaymentByProviderRef(provider, hint.ProviderRef)
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if p.Provider != provider {
+		return ErrNotFound
+	}
+	if !h.money.heed(p.ID, h.now()) {
+		if soon := h.at().Add(lookEvery); p.NextLook.After(soon) {
+			return h.store.Write(ctx, func(tx Tx) error { return tx.LookSooner(p.ID, soon) })
+		}
+		return nil
+	}
+	candidate := ""
+	if p.ProviderRef == "" {
+		candidate = hint.ProviderRef
+	}
+	said := ObservationRow{Payment: p.ID, At: h.at(), Source: SourceCallback, State: "hint", ProviderRef: hint.ProviderRef, Raw: hint.Raw}
+	_, err = h.ask(ctx, p, candidate, said)
+	return err
+}
+
+// ask asks the provider about a payment and takes what it says.
+func (h *Hub) ask(ctx context.Context, p Payment, candidate string, said ...ObservationRow) (Payment, error) {
+	e := event{what: evBlind, spread: h.spread(), candidate: candidate}
+	c, ok := h.collector(p.Provider)
+	if e.until = h.money.awayUntil(p.Provider, h.now()); ok && e.until.IsZero() {
+		q := p
+		if candidate != "" {
+			q.ProviderRef = candidate
+		}
+		asking, cancel := context.WithTimeout(ctx, lookTime)
+		o, err := c.Lookup(asking, q)
+		cancel()
+		switch {
+		case err == nil:
+			e.what, e.seen = evSeen, o
+			said = append(said, ObservationRow{Payment: p.ID, At: h.at(), Source: SourceLookup, State: string(o.State), ProviderRef: o.ProviderRef, Raw: o.Raw})
+		case ctx.Err() != nil: // not the provider's fault
+			return Payment{}, ctx.Err()
+		default:
+			h.log.Warn("looking up a payment", "payment", p.ID, "provider", p.Provider, "err", err)
+		}
+		if err == nil || !errors.Is(err, ErrUnsupported) {
+			h.money.answered(p.Provider, err == nil, h.now())
+		}
+	}
+	e.at = h.at()
+	writing, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTime)
+	defer cancel()
+	return h.happen(writing, p.ID, e, said...)
+}
 
 // SweepPayments asks providers once about every payment whose time has come.
-func (h *Hub) SweepPayments(ctx context.Context) error { return errSoon }
+// Those that a crash left in submitting are pending from now on: nobody knows
+// whether the provider has them. Several processes may sweep at once.
+func (h *Hub) SweepPayments(ctx context.Context) error {
+	for {
+		var due []Payment
+		err := h.store.Write(ctx, func(tx Tx) (err error) {
+			now := h.at()
+			due, err = tx.LeasePayments(now, now.Add(leased), sweepMax)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		if err := h.askAll(ctx, due); err != nil || len(due) < sweepMax {
+			return err
+		}
+	}
+}
+
+func (h *Hub) askAll(ctx context.Context, due []Payment) error {
+	work := make(chan Payment)
+	errs := make([]error, min(looking, len(due)))
+	var wg sync.WaitGroup
+	for i := range errs {
+		wg.Go(func() {
+			for p := range work {
+				if err := h.askDue(ctx, p); err != nil && !errors.Is(err, ErrNotFound) {
+					errs[i] = err
+				}
+			}
+		})
+	}
+	for _, p := range due {
+		work <- p
+	}
+	close(work)
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+func (h *Hub) askDue(ctx context.Context, p Payment) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if p.State == PaymentSubmitting {
+		e := event{what: evLost, at: h.at(), spread: h.spread()}
+		if c, ok := h.collector(p.Provider); ok {
+			e.first = c.Caps().FirstLook
+		}
+		_, err := h.happen(ctx, p.ID, e)
+		return err
+	}
+	_, err := h.ask(ctx, p, "")
+	return err
+}
 
 // RunPayments sweeps every second, until ctx is over.
-func (h *Hub) RunPayments(ctx context.Context) error { return errSoon }
+func (h *Hub) RunPayments(ctx context.Context) error {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		if err := h.SweepPayments(ctx); err != nil && ctx.Err() == nil {
+			h.log.Error("sweeping payments", "err", err)
+		}
+	}
+}
 
-// Look asks the provider now.
-func (h *Hub) Look(ctx context.Context, by Actor, id string) (Payment, error) {
-	return Payment{}, errSoon
+// Look asks the provider now, if it was not asked a moment ago, and returns the
+// payment as it is then.
+func (h *Hub) Look(ctx context.Context, by Actor, id string) (p Payment, err error) {
+	err = h.store.Read(ctx, func(tx Tx) error {
+		p, err = h.paymentFor(tx, by, id)
+		return err
+	})
+	if err != nil || p.State == PaymentSubmitting || !h.money.heed(p.ID, h.now()) {
+		return p, err
+	}
+	return h.ask(ctx, p, "")
 }
 
 // AcceptReview takes the money that came for a payment as its price. Admins
 // only.
 func (h *Hub) AcceptReview(ctx context.Context, by Actor, id, reason string) (Payment, error) {
-	return Payment{}, errSoon
+	return h.decide(ctx, by, id, event{what: evAccepted, reason: reason}, func(p Payment) error {
+		if p.Paid.Amount == 0 || p.Paid.Currency != p.Price.Currency {
+			return invalid("what was paid is not known, or not in %s: reject it, and issue a grant by hand", p.Price.Currency)
+		}
+		return nil
+	})
 }
 
 // RejectReview has the money that came go back: the payment is refunding then.
 // Without money it failed. Admins only.
 func (h *Hub) RejectReview(ctx context.Context, by Actor, id, reason string) (Payment, error) {
-	return Payment{}, errSoon
+	return h.decide(ctx, by, id, event{what: evRejected, reason: reason}, func(Payment) error { return nil })
+}
+
+// decide takes what a person decides about a payment in review.
+func (h *Hub) decide(ctx context.Context, by Actor, id string, e event, check func(Payment) error) (Payment, error) {
+	if by.Role != RoleAdmin {
+		return Payment{}, ErrForbidden
+	}
+	if e.reason == "" || len(e.reason) > 300 {
+		return Payment{}, invalid("say why, in 1 to 300 letters")
+	}
+	c := &change{id: id, event: e}
+	err := h.store.Write(ctx, func(tx Tx) error {
+		p, err := tx.Payment(id)
+		if err != nil {
+			return err
+		}
+		if p.State != PaymentReview {
+			return invalid("the payment is %s: nothing is to be decided", p.State)
+		}
+		if err := check(p); err != nil {
+			return err
+		}
+		c.event.at = h.at()
+		if err := h.applyChanges(tx, []*change{c}); err != nil {
+			return err
+		}
+		what := map[eventKind]string{evAccepted: "payment.accept", evRejected: "payment.reject"}[e.what]
+		return h.note(tx, by, what, id, e.reason)
+	})
+	if err != nil {
+		return Payment{}, err
+	}
+	return c.payment, nil
 }
