@@ -17,3 +17,6 @@ func (h *Hub) Refund(ctx context.Context, by Actor, id string) (Refund, error) {
 func (h *Hub) Refunds(ctx context.Context, by Actor, q RefundQuery) ([]Refund, error) {
 	return nil, ErrUnsupported
 }
+
+func (h *Hub) stepRefund(ctx context.Context, id string, away map[string]bool) error { return nil }
+func (h *Hub) hintedRefund(tx Tx, r Refund, x Hint) error                            { return nil }

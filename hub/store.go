@@ -35,6 +35,8 @@ type Tx interface {
 	entryRows
 	paymentRows
 	ledgerRows
+	withdrawalRows
+	refundRows
 }
 
 type userRows interface {
