@@ -60,7 +60,7 @@ func TestBrowser(t *testing.T) {
 	for _, page := range mainPages {
 		for _, lang := range []string{"fr", "en"} {
 			name := page.name + "-" + lang
-			if *pictures == "" && name != "stranger-fr" && name != "wrong-code-en" && name != "online-fr" {
+			if *pictures == "" && name != "stranger-fr" && name != "wrong-code-en" && name != "online-fr" && name != "pay-form-other-fr" && name != "pay-redirect-en" {
 				continue
 			}
 			t.Run(name, func(t *testing.T) {
