@@ -118,9 +118,9 @@ var (
 	ErrUnsupported = errors.New("this provider cannot do that")
 )
 
-// An AmbiguousError is one of an Initiate whose payment the provider can be
-// asked for: ProviderRef was given before the answer was lost. It is kept as
-// if the answer had come.
+// An AmbiguousError is one of an Initiate or a Payout that the provider can be
+// asked for: ProviderRef was given, but not a clear yes. It is kept as if the
+// answer had come.
 type AmbiguousError struct {
 	ProviderRef string
 	Err         error
