@@ -67,6 +67,10 @@ func (g *Gate) OpenIntent(ctx context.Context, r IntentRequest) (Intent, error) 
 	}
 	if made {
 		g.payments.started(now, who...)
+		select {
+		case g.payments.opened <- struct{}{}:
+		default: // it is being looked at already
+		}
 	}
 	in, ok := g.Intent(r.ID)
 	if !ok {
@@ -74,6 +78,10 @@ func (g *Gate) OpenIntent(ctx context.Context, r IntentRequest) (Intent, error) 
 	}
 	return in, nil
 }
+
+// NewIntents gets a value when an intent was opened, for the one who sends
+// them.
+func (g *Gate) NewIntents() <-chan struct{} { return g.payments.opened }
 
 // mayPay refuses a payment beside one that is open.
 func (t *tx) mayPay(r IntentRequest) error {

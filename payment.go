@@ -212,11 +212,13 @@ type paymentDesk struct {
 	answered map[IntentID]time.Duration
 	// starts are by device (MAC) and by number (string).
 	starts map[any][]time.Duration
+	opened chan struct{}
 }
 
 func newPaymentDesk() *paymentDesk {
 	return &paymentDesk{
 		waiting: map[MAC]time.Duration{}, answered: map[IntentID]time.Duration{}, starts: map[any][]time.Duration{},
+		opened: make(chan struct{}, 1),
 	}
 }
 

@@ -25,6 +25,7 @@ type hubService struct {
 	// configuration does not name any more. It is only run with one.
 	central *central.Central
 	rgz     *central.RGZ // nil but with an RGZ server
+	pay     *central.Pay // nil where nobody collects mobile payments
 	log     *slog.Logger
 
 	mu sync.Mutex
@@ -47,18 +48,31 @@ func newHubService(cfg *config.Config, gate *zonegate.Gate, c central.Clock, set
 			Endpoint: at, Gate: gate, Clock: c, Megabyte: cfg.Limits.Megabyte, Every: cfg.Hub.Poll, Logger: log,
 		}
 	}
+	switch {
+	case err != nil:
+	case cfg.Hub.Mode == config.HubJoined:
+		s.pay = central.NewPay(gate, s.central, c, log)
+	case cfg.Hub.Mode == config.HubRGZ && cfg.Hub.TokenFile != "":
+		s.pay = central.NewPayRGZ(gate, s.rgz, central.PayRGZ{
+			TokenFile: cfg.Hub.TokenFile, Providers: cfg.Hub.Providers, Hosts: cfg.Hub.PayHosts,
+		}, c, log)
+	}
 	return s, err
 }
 
 // tasks talk to the server; none without one.
 func (s *hubService) tasks() []task {
+	var list []task
 	switch s.config.Hub.Mode {
 	case config.HubJoined:
-		return []task{{"the hub", s.central.Run}}
+		list = append(list, task{"the hub", s.central.Run})
 	case config.HubRGZ:
-		return []task{{"the catalogue", s.rgz.Run}}
+		list = append(list, task{"the catalogue", s.rgz.Run})
 	}
-	return nil
+	if s.pay != nil {
+		list = append(list, task{"payments", s.pay.Run})
+	}
+	return list
 }
 
 // ownPlans says whether the configuration has a say in what is sold: beside an

@@ -427,6 +427,9 @@ func (p *program) portalServer() *portal.Server {
 	if c.Hub.Mode == config.HubJoined {
 		s.Gate = p.roaming
 	}
+	if p.hub.pay != nil {
+		s.Till = p.hub.pay
+	}
 	return s
 }
 

@@ -152,6 +152,13 @@ type Hub struct {
 	// Poll is about how often the catalogue of an RGZ server is read, 1 min to
 	// 24 h.
 	Poll time.Duration
+	// TokenFile is the absolute path of the file with the zone's token at an RGZ
+	// server; without it nobody pays there by mobile money. Providers are the
+	// ways to pay that are offered, and PayHosts what a customer's browser must
+	// reach for it, as in Garden.
+	TokenFile string
+	Providers []string
+	PayHosts  []string
 }
 
 // A Garden is what strangers may reach before they pay.

@@ -126,6 +126,7 @@ func TestReference(t *testing.T) {
 		},
 		Hub: config.Hub{
 			Mode: config.HubJoined, URL: "https://hub.example.org/api/v1", CAFile: "/etc/zonegate/hub-ca.pem", Poll: 15 * time.Minute,
+			TokenFile: "/etc/zonegate/rgz.token", Providers: []string{"MTN_MOMO", "MOOV_FLOOZ"}, PayHosts: []string{"kkiapay.me", "*.kkiapay.me"},
 		},
 		Garden:   config.Garden{Domains: []string{"example.org", "*.example.com"}},
 		Vouchers: config.Vouchers{WrongPerDevice: 5},
@@ -210,9 +211,13 @@ url = "https://Hub.Example.org/api/v1/"`: {Mode: config.HubJoined, URL: "https:/
 url = "http://127.0.0.1:8080/x/api/v1"
 poll = "1m"
 ca_file = "/etc//ca.pem"`: {Mode: config.HubRGZ, URL: "http://127.0.0.1:8080/x/api/v1", Poll: time.Minute, CAFile: "/etc/ca.pem"},
+		`mode = "rgz"
+url = "https://rgz.example.org/api/v1"
+token_file = "/etc//token"`: {Mode: config.HubRGZ, URL: "https://rgz.example.org/api/v1", Poll: 15 * time.Minute,
+			TokenFile: "/etc/token", Providers: []string{"MTN_MOMO"}, PayHosts: []string{"kkiapay.me", "*.kkiapay.me"}},
 	} {
 		text, _, _ := strings.Cut(config.Minimal, "[[plan]]")
-		if cfg := parse(t, text+"\n[hub]\n"+table); cfg.Hub != want || len(cfg.Plans) != 0 {
+		if cfg := parse(t, text+"\n[hub]\n"+table); !cmp.Equal(cfg.Hub, want) || len(cfg.Plans) != 0 {
 			t.Errorf("%s gives %+v and %d plans", table, cfg.Hub, len(cfg.Plans))
 		}
 	}

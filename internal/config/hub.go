@@ -12,7 +12,7 @@ func (c *checker) checkHub(cfg *Config, all *rawConfig) {
 	raw, h := &all.Hub, &cfg.Hub
 	switch h.Mode = value(raw.Mode, ""); h.Mode {
 	case "":
-		if raw.Mode == nil && *raw != (rawHub{}) {
+		if raw.Mode == nil && !raw.empty() {
 			c.missing("hub.mode", `write the kind of server, "hub" or "rgz", or remove the table`)
 		}
 		return
@@ -27,6 +27,32 @@ func (c *checker) checkHub(cfg *Config, all *rawConfig) {
 	h.URL = c.baseURL(value(raw.URL, ""), raw.URL)
 	h.Poll = c.period("hub.poll", raw.Poll, "15m", time.Minute, 24*time.Hour)
 	h.CAFile = c.path("hub.ca_file", raw.CAFile, "")
+	if h.TokenFile = c.path("hub.token_file", raw.TokenFile, ""); h.TokenFile == "" {
+		if raw.Providers != nil || raw.PayHosts != nil {
+			c.missing("hub.token_file", "name the file with the zone's token at the server, or remove providers and pay_hosts")
+		}
+		return
+	}
+	h.Providers = []string{"MTN_MOMO"}
+	if raw.Providers != nil {
+		h.Providers = raw.Providers
+	}
+	for i, p := range h.Providers {
+		if p == "" || len(p) > 32 || strings.Trim(p, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_") != "" {
+			c.add("hub.providers", "entry %d must be the server's name of a provider, such as \"MTN_MOMO\", not %q", i+1, p)
+		}
+	}
+	h.PayHosts = []string{"kkiapay.me", "*.kkiapay.me"}
+	if raw.PayHosts != nil {
+		h.PayHosts = nil
+	}
+	for i, d := range raw.PayHosts {
+		name, reason := GardenDomain(d)
+		if reason != "" {
+			c.add("hub.pay_hosts", "entry %d: %s", i+1, reason)
+		}
+		h.PayHosts = append(h.PayHosts, name)
+	}
 }
 
 // baseURL returns the base of an API. What is secret goes there, so only a

@@ -74,6 +74,15 @@ type rawHub struct {
 	URL    *string `toml:"url"`
 	CAFile *string `toml:"ca_file"`
 	Poll   *string `toml:"poll"`
+
+	TokenFile *string  `toml:"token_file"`
+	Providers []string `toml:"providers"`
+	PayHosts  []string `toml:"pay_hosts"`
+}
+
+func (h *rawHub) empty() bool {
+	return h.Mode == nil && h.URL == nil && h.CAFile == nil && h.Poll == nil &&
+		h.TokenFile == nil && h.Providers == nil && h.PayHosts == nil
 }
 
 type rawGarden struct {

@@ -24,17 +24,19 @@ const (
 	sectionEndedGrant = 8
 	sectionSetting    = 9
 	sectionEntry      = 10 // what the hub has not acknowledged
+	sectionIntent     = 11 // payments
 )
 
 var sections = []byte{
 	sectionMeta, sectionPlan, sectionLiveGrant, sectionSession,
 	sectionUnused, sectionSales, sectionUsed, sectionEndedGrant,
-	sectionSetting, sectionEntry,
+	sectionSetting, sectionEntry, sectionIntent,
 }
 
 // liveSections are what a gateway keeps in memory.
 var liveSections = []byte{
 	sectionMeta, sectionPlan, sectionLiveGrant, sectionSession, sectionUnused, sectionSales, sectionSetting,
+	sectionIntent,
 }
 
 var metaKey = []byte("meta")
@@ -351,6 +353,29 @@ func openSetting(value []byte) (name, text string, err error) {
 	return name, text, d.end()
 }
 
+func sealIntent(in zonegate.Intent) []byte {
+	e := &encoder{}
+	e.raw(in.ID[:])
+	e.wish(&zonegate.IntentMade{
+		Device: in.Device, NAS: in.NAS, Plan: in.Plan, Price: in.Price, Channel: in.Channel, Phone: in.Phone, Claim: in.Claim,
+	})
+	e.int(int64(in.Opened))
+	e.time(in.Made)
+	e.news(in.News)
+	e.string(in.Purchase)
+	return seal(entityVersion, e.b)
+}
+
+func openIntent(value []byte) (zonegate.Intent, error) {
+	d := unseal(entityVersion, value)
+	w := d.wish(d.intentID())
+	in := zonegate.Intent{
+		ID: w.ID, Device: w.Device, NAS: w.NAS, Plan: w.Plan, Price: w.Price, Channel: w.Channel, Phone: w.Phone, Claim: w.Claim,
+		Opened: time.Duration(d.int()), Made: d.time(), News: d.news(), Purchase: d.string(),
+	}
+	return in, d.end()
+}
+
 // An entry is one stored entity.
 type entry struct {
 	section    byte
@@ -390,6 +415,12 @@ func entries(c zonegate.Changes) []entry {
 	}
 	for name, value := range c.Settings {
 		out = append(out, entry{section: sectionSetting, key: []byte(name), value: sealSetting(name, value)})
+	}
+	for _, in := range c.Intents {
+		out = append(out, entry{section: sectionIntent, key: append([]byte(nil), in.ID[:]...), value: sealIntent(in)})
+	}
+	for _, id := range c.Dropped {
+		out = append(out, entry{key: append([]byte(nil), id[:]...), not: sectionIntent})
 	}
 	for _, v := range c.Entries {
 		out = append(out, entry{section: sectionEntry, key: entryKey(v.N), value: sealEntry(v)})
@@ -435,6 +466,10 @@ func add(c *zonegate.Changes, m *meta, section byte, value []byte) error {
 		var v zonegate.Entry
 		v, err = openEntry(value)
 		c.Entries = append(c.Entries, v)
+	case sectionIntent:
+		var in zonegate.Intent
+		in, err = openIntent(value)
+		c.Intents = append(c.Intents, in)
 	default:
 		return errFormat
 	}

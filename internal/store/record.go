@@ -44,6 +44,8 @@ const (
 	kindPurchaseAdded   = 28
 	kindBatchRevoked    = 29
 	kindSettingSet      = 30
+	kindIntentMade      = 31
+	kindIntentTold      = 32
 )
 
 func encodeRecord(r zonegate.Record) ([]byte, error) {
@@ -260,6 +262,15 @@ func (e *encoder) event(event zonegate.Event) error {
 		e.uint(kindSettingSet)
 		e.string(v.Name)
 		e.string(v.Value)
+	case zonegate.IntentMade:
+		e.uint(kindIntentMade)
+		e.raw(v.ID[:])
+		e.wish(&v)
+	case zonegate.IntentTold:
+		e.uint(kindIntentTold)
+		e.raw(v.ID[:])
+		e.news(v.News)
+		e.string(v.Purchase)
 	default:
 		return fmt.Errorf("the journal has no form for a %T", event)
 	}
@@ -270,6 +281,49 @@ func (d *decoder) grant() zonegate.GrantID     { return zonegate.GrantID(d.uint(
 func (d *decoder) session() zonegate.SessionID { return zonegate.SessionID(d.uint()) }
 
 func (d *decoder) mac() (m zonegate.MAC) { d.raw(m[:]); return m }
+
+func (d *decoder) intentID() (id zonegate.IntentID) { d.raw(id[:]); return id }
+
+// A wish is what an intent is from its beginning, without its id.
+func (e *encoder) wish(v *zonegate.IntentMade) {
+	e.raw(v.Device[:])
+	e.string(v.NAS)
+	e.ref(v.Plan)
+	e.int(v.Price.Amount)
+	e.string(v.Price.Currency)
+	e.string(v.Channel)
+	e.string(v.Phone)
+	e.raw(v.Claim[:])
+}
+
+func (d *decoder) wish(id zonegate.IntentID) zonegate.IntentMade {
+	return zonegate.IntentMade{
+		ID: id, Device: d.mac(), NAS: d.string(), Plan: d.ref(),
+		Price:   zonegate.Money{Amount: d.int(), Currency: d.string()},
+		Channel: d.string(), Phone: d.string(), Claim: d.key(),
+	}
+}
+
+func (e *encoder) news(n zonegate.News) {
+	e.uint(uint64(n.State))
+	e.string(n.Transaction)
+	e.string(n.Flow)
+	e.string(n.URL)
+	e.string(n.Reason)
+	e.bool(n.Unsure)
+}
+
+func (d *decoder) news() zonegate.News {
+	state := d.uint()
+	if state > uint64(zonegate.IntentRefunded) {
+		d.fail("payment state")
+		state = 0
+	}
+	return zonegate.News{
+		State: zonegate.IntentState(state), Transaction: d.string(), Flow: d.string(), URL: d.string(),
+		Reason: d.string(), Unsure: d.bool(),
+	}
+}
 
 func (d *decoder) key() (k zonegate.VoucherKey) { d.raw(k[:]); return k }
 
@@ -360,6 +414,10 @@ func (d *decoder) event() zonegate.Event {
 		return zonegate.BatchRevoked{Batch: d.string()}
 	case kindSettingSet:
 		return zonegate.SettingSet{Name: d.string(), Value: d.string()}
+	case kindIntentMade:
+		return d.wish(d.intentID())
+	case kindIntentTold:
+		return zonegate.IntentTold{ID: d.intentID(), News: d.news(), Purchase: d.string()}
 	default:
 		d.fail(fmt.Sprintf("event kind %d", kind))
 		return nil

@@ -151,6 +151,7 @@ func (l *line) learnTime(signed time.Time, trip time.Duration) {
 func (l *line) compare(b api.Beat, applied, last, delivered uint64) {
 	l.mu.Lock()
 	l.head = b.Head
+	l.learnChannels(b.Channels, l.c.o.Clock.Now().Mono)
 	// Entries that the hub has forgotten are sent again, as far as they are
 	// still here.
 	again := b.Entry < delivered && l.delivered == delivered

@@ -116,8 +116,14 @@ func (c *Central) StartPayment(ctx context.Context, in api.Intent) (api.Payment,
 // Payment asks how a payment goes.
 func (c *Central) Payment(ctx context.Context, intent string) (api.Payment, error) {
 	var p api.Payment
-	_, err := c.ask(ctx, http.MethodGet, api.PathIntents+"/"+url.PathEscape(intent), nil, &p)
-	return p, checkPayment(p, intent, err)
+	l, err := c.ask(ctx, http.MethodGet, api.PathIntents+"/"+url.PathEscape(intent), nil, &p)
+	if err = checkPayment(p, intent, err); err == nil && paymentStates[p.Status] == zonegate.IntentPaid && l.polls() {
+		// What was bought waits to be fetched. Without it the answer is as true.
+		if err := l.page(ctx); err != nil {
+			c.log.Info("what was paid for is not here yet", "intent", intent, "error", err)
+		}
+	}
+	return p, err
 }
 
 func checkPayment(p api.Payment, intent string, err error) error {

@@ -41,6 +41,10 @@ type line struct {
 	hangUp    context.CancelFunc
 	connected time.Time // zero: not
 	polling   bool
+	// channels are the ways to pay, as the heartbeat that was answered at that
+	// monotonic time has brought them.
+	channels []zonegate.Channel
+	answered time.Duration
 	// failures are what goes wrong now, by task.
 	failures map[string]failure
 	head     uint64
@@ -167,6 +171,13 @@ func (l *line) worked(task string) {
 	l.mu.Lock()
 	delete(l.failures, task)
 	l.mu.Unlock()
+}
+
+// polls says that pushes are not streamed but asked for.
+func (l *line) polls() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.polling
 }
 
 // revoked says that the hub has pushed its last word.

@@ -196,7 +196,7 @@ func changeGrant(b api.GrantIssued) (zonegate.HubChange, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := zonegate.GrantPushed{Grant: b.Grant, Plan: plan}
+	c := zonegate.GrantPushed{Grant: b.Grant, Plan: plan, Intent: b.Intent}
 	if c.Expires, err = expires(b.Expires); err != nil {
 		return nil, err
 	}
