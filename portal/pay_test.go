@@ -131,7 +131,7 @@ func TestPayByPush(t *testing.T) {
 	}
 
 	page := z.payPage(id)
-	has(t, page, "Confirm on your phone", "200\u00a0FCFA", "MTN MoMo", "•••• 56", z.gate.ClaimCode(id),
+	has(t, page, "Confirm on your phone", "200\u00a0FCFA", "MTN MoMo", "••••\u00a056", z.gate.ClaimCode(id),
 		`content="2;url=/pay/`+id.String()+`"`, "I have paid")
 	lacks(t, page, "0197", "2290197", "1234", `type="tel"`, "not confirmed", "did not work", "try again")
 

@@ -67,7 +67,7 @@ func (s *Server) paymentPage(p web.Page, in zonegate.Intent) web.Payment {
 		w.Sum += " · " + channel.Name
 	}
 	if n := len(in.Phone); n >= 2 {
-		w.Sum += " · •••• " + in.Phone[n-2:]
+		w.Sum += " · ••••\u00a0" + in.Phone[n-2:]
 	}
 	switch in.State {
 	case zonegate.IntentFailed, zonegate.IntentCanceled:
