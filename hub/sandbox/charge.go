@@ -83,6 +83,9 @@ func (s *Server) open(c *Charge) {
 				c.will.Amount = c.Asked.Amount / 2
 			}
 		case FaultCurrency:
+			if c.Provider != FlexPay {
+				continue // the others have one, and do not say it
+			}
 			c.will.Currency = f.Currency
 			if f.Currency == "" {
 				c.will.Currency = otherCurrency(c.Asked.Currency)
@@ -96,7 +99,9 @@ func (s *Server) open(c *Charge) {
 		case half:
 			c.will.Amount /= 2
 		case foreign:
-			c.will.Currency = otherCurrency(c.will.Currency)
+			if c.Provider == FlexPay {
+				c.will.Currency = otherCurrency(c.will.Currency)
+			}
 		}
 	}
 	s.charges = append(s.charges, c)
@@ -185,7 +190,8 @@ func (s *Server) move(kind string, c *Charge, m api.Money) {
 }
 
 // Approve has the customer of an open charge pay now, whatever his number
-// says; for a payout it is the operator who does.
+// says; for a payout it is the operator who does. Charges go by the provider's
+// or the merchant's name of them.
 func (s *Server) Approve(id string) error { return s.decide(id, StatePaid, "") }
 
 // Refuse has an open charge fail now.
@@ -200,21 +206,25 @@ func (s *Server) decide(id, state, reason string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.settleDue()
-	c := s.byID[id]
-	if c == nil || c.State != StateOpen {
-		return fmt.Errorf("%w: %q", ErrNotOpen, id)
+	for _, c := range s.charges {
+		if c.State == StateOpen && c.is(id) {
+			s.settle(c, state, reason)
+			return nil
+		}
 	}
-	s.settle(c, state, reason)
-	return nil
+	return fmt.Errorf("%w: %q", ErrNotOpen, id)
 }
 
+// is says whether a name is that of the provider or the merchant.
+func (c *Charge) is(name string) bool { return name != "" && (c.ID == name || c.Reference == name) }
+
 // Forge sends a callback that claims success for a charge of which nothing
-// like it is true, by the provider's or the merchant's name of it.
+// like it is true.
 func (s *Server) Forge(id string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, c := range slices.Backward(s.charges) {
-		if c.ID == id || c.Reference == id && id != "" {
+		if c.is(id) {
 			s.forge(c)
 			return nil
 		}

@@ -10,14 +10,34 @@ import (
 )
 
 // Help says what the control API takes.
-const Help = `  GET    /_control/state              everything, as JSON
-  PUT    /_control/forfaits           the catalogue, a list; what is in it is sent as it is
-  PUT    /_control/forfaits/{id}      one forfait, sent as it is
+const Help = `  GET    /_control/state                everything, as JSON
+  PUT    /_control/faults               {"kind":"500","path":"/forfaits","times":2}; see below
+  DELETE /_control/faults               all is well
+RGZ:
+  PUT    /_control/forfaits             the catalogue, a list; what is in it is sent as it is
+  PUT    /_control/forfaits/{id}        one forfait, sent as it is
   DELETE /_control/forfaits/{id}
-  PUT    /_control/payments/{id}      {"status":"completed"}, and amount_fcfa if another was paid
-  PUT    /_control/summaries/{month}  what the summary of 2026-02 says
-  PUT    /_control/faults             {"kind":"500","path":"/forfaits","times":2}; kinds: 500, half, hang, null, strings, html
-  DELETE /_control/faults             all is well
+  PUT    /_control/payments/{id}        {"status":"completed"}, and amount_fcfa if another was paid
+  PUT    /_control/summaries/{month}    what the summary of 2026-02 says
+Providers:
+  GET    /_control/charges              what providers were asked to move; ?open=1, ?reference=X
+  POST   /_control/charges/{id}/approve the customer pays now; {id} is the provider's or the merchant's
+  POST   /_control/charges/{id}/refuse  he does not; {"reason":"..."} if you like
+  POST   /_control/charges/{id}/forge   a callback that claims success is sent
+  GET    /_control/movements            the money that really moved; ?reference=X
+  GET    /_control/messages             the SMS that were sent; ?to=number
+  PUT    /_control/delay                {"ms":1000}: how long customers take; below zero they wait for approve
+  PUT    /_control/quirks               {"flexpay_repeat":"charge|refuse|same","flexpay_check_payouts":true,"mypayga_strict_json":true,
+                                        "mypayga_callback_get":true,"kkiapay_state_data":"object|string|double","kkiapay_hmac":true,
+                                        "rgz_voucher":true,"nelsius_automatic":true,"nelsius_poor_422":true}
+  PUT    /_control/callbacks            {"mypayga":"https://...","kkiapay":"https://..."}: what is declared in their dashboards
+  PUT    /_control/nelsius              {"available":500000,"kyc":"verified"}: the wallet
+
+Faults of answers: 500, half, hang, null, strings, numbers, html, drop, delay, printed, missing. The call has been done, unless
+"before":true. delay takes "wait_ms". path begins with RGZ's own (/forfaits), or /flexpay/paymentService, /mypayga/payment/gethash,
+/kkiapay/status, /nelsius/withdrawals/request, /sms. Faults of money: amount (with "amount" in minor units, or half), currency,
+forged; path /flexpay/charge, /flexpay/payout, /mypayga/refund. Faults of callbacks: lost, double, late (wait_ms), reorder;
+path /flexpay/callback, /flexpay/payout-callback, /mypayga/callback, /kkiapay/callback.
 `
 
 // routeControl lays the paths by which a test or a person changes the server.
@@ -44,6 +64,7 @@ func (s *Server) routeControl() {
 		}
 		return answer{status: http.StatusNoContent}
 	})
+	s.controlProviders(lay)
 	lay("DELETE /faults", func(*http.Request) answer { s.Mend(); return answer{status: http.StatusNoContent} })
 }
 
@@ -57,10 +78,13 @@ func readControl(r *http.Request, into any) (answer, bool) {
 func (s *Server) state(*http.Request) answer {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.settleDue()
 	// Encoded at once: what is in it may change after this.
 	raw, err := json.Marshal(map[string]any{
 		"forfaits": s.forfaits, "payments": s.payments, "vouchers": append([]voucher{}, s.vouchers...),
 		"summaries": s.summaries, "faults": append([]*Fault{}, s.faults...),
+		"charges": append([]*Charge{}, s.charges...), "movements": append([]Movement{}, s.movements...), "messages": append([]Message{}, s.messages...),
+		"quirks": s.quirks, "nelsius": map[string]any{"available": s.nel.available, "blocked": s.nel.blocked, "kyc": s.nel.kyc},
 	})
 	if err != nil {
 		return detail(http.StatusInternalServerError, err.Error())

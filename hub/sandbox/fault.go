@@ -26,6 +26,7 @@ const (
 	FaultDrop    = "drop"    // no answer, the connection is cut
 	FaultDelay   = "delay"   // the answer comes late
 	FaultPrinted = "printed" // broken as in the document's sample, where it is
+	FaultMissing = "missing" // a lookup does not find what is there
 
 	// Of the charge or payout that is begun next.
 	FaultAmount   = "amount"   // another amount moves: Amount, or half
@@ -40,7 +41,7 @@ const (
 )
 
 var (
-	answerFaults   = []string{FaultError, FaultHalf, FaultHang, FaultNull, FaultStrings, FaultNumbers, FaultPage, FaultDrop, FaultDelay, FaultPrinted}
+	answerFaults   = []string{FaultError, FaultHalf, FaultHang, FaultNull, FaultStrings, FaultNumbers, FaultPage, FaultDrop, FaultDelay, FaultPrinted, FaultMissing}
 	chargeFaults   = []string{FaultAmount, FaultCurrency, FaultForged}
 	callbackFaults = []string{FaultLost, FaultDouble, FaultLate, FaultReorder}
 	faultKinds     = slices.Concat(answerFaults, chargeFaults, callbackFaults)
@@ -176,6 +177,10 @@ func (s *Server) call(w http.ResponseWriter, r *http.Request, path string, do fu
 		if a.printed != "" {
 			a.body = raw(a.printed)
 		}
+	case FaultMissing:
+		if a.missing != nil {
+			a = *a.missing
+		}
 	}
 	if f.Before { // a call that hung, or waits no more, and was never done
 		panic(http.ErrAbortHandler)
@@ -193,6 +198,8 @@ type answer struct {
 	body   any
 	// printed is the same as the document prints it, if that is broken.
 	printed string
+	// missing is what is answered if a lookup finds nothing.
+	missing *answer
 }
 
 type (

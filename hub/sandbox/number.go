@@ -44,10 +44,10 @@ var numbers = []struct {
 	{"0005", poor, "has not enough money", "fails: the merchant has not enough money"},
 	{"0006", unheard, "pays, and the callback is lost", "paid, and the callback is lost"},
 	{"0007", revived, "is reported failed; the money comes 60 s later", "fails"},
-	{"0008", returned, "pays; the provider gives it back 60 s later", "paid"},
+	{"0008", returned, "pays; it is given back 60 s later (not MyPayGa)", "paid"},
 	{"0009", canceled, "is canceled by the provider", "fails"},
 	{"0010", half, "pays half", "paid"},
-	{"0011", foreign, "pays in another currency", "paid"},
+	{"0011", foreign, "pays in another currency (FlexPay)", "paid"},
 }
 
 // outcomeOf is what a phone number does; the last digits decide.

@@ -111,6 +111,9 @@ type Quirks struct {
 	// Automatic has Nelsius pay validated withdrawals by itself after the
 	// customer's delay, as the phone number says.
 	Automatic bool `json:"nelsius_automatic"`
+	// Poor422 has Nelsius refuse for want of money with 422 rather than 400: its
+	// document has both.
+	Poor422 bool `json:"nelsius_poor_422"`
 }
 
 // Values of Quirks.
@@ -160,26 +163,4 @@ func (o *Options) complete() {
 	if o.Nelsius.Balance == 0 {
 		o.Nelsius.Balance = d.Nelsius.Balance
 	}
-}
-
-// SetDelay changes Options.Delay for what is begun from now on.
-func (s *Server) SetDelay(d time.Duration) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.o.Delay = d
-}
-
-// SetQuirks changes the quirks from now on.
-func (s *Server) SetQuirks(q Quirks) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.quirks = q
-}
-
-// SetCallbacks changes where MyPayGa and KKiaPay call back to, as the merchant
-// does in their dashboards; empty is nobody.
-func (s *Server) SetCallbacks(mypayga, kkiapay string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.o.MyPayGa.CallbackURL, s.o.KKiaPay.WebhookURL = mypayga, kkiapay
 }

@@ -36,7 +36,16 @@ type Server struct {
 	byID      map[string]*Charge
 	movements []Movement
 	messages  []Message
-	quirks    Quirks
+	// kk are KKiaPay's transactions by their id.
+	kk map[string]*kkTransaction
+	// ga are MyPayGa's tokens, beside its refunds and links.
+	ga      map[string]*gaToken
+	refunds map[string]*gaRefund
+	links   map[string]*gaLink
+	nel     nelBank
+	// flex are the last charges by kind and reference.
+	flex   map[string]*Charge
+	quirks Quirks
 
 	// forfaits are as they will be sent, in their order: they need not make
 	// sense.
@@ -76,7 +85,9 @@ var sample = []api.Forfait{
 func New(o Options) *Server {
 	o.complete()
 	s := &Server{o: o, mux: http.NewServeMux(), transport: o.Transport, virtual: o.Now != nil, seeded: seeded(o.Seed),
-		woken: make(chan struct{}, 1), byID: map[string]*Charge{}, quirks: o.Quirks,
+		woken: make(chan struct{}, 1), byID: map[string]*Charge{}, flex: map[string]*Charge{}, kk: map[string]*kkTransaction{},
+		ga: map[string]*gaToken{}, refunds: map[string]*gaRefund{}, links: map[string]*gaLink{}, quirks: o.Quirks,
+		nel:      nelBank{available: o.Nelsius.Balance, kyc: o.Nelsius.KYC, tokens: map[string]nelToken{}},
 		payments: map[string]*payment{}, cleared: make(chan struct{}),
 		summaries: map[string]api.Summary{"2026-02": split(api.Summary{Month: "2026-02", TotalFCFA: 450000, SessionsCount: 312})}}
 	if s.transport == nil {
@@ -145,6 +156,10 @@ func (s *Server) route() {
 	s.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		s.call(w, r, "", func(*http.Request) answer { return detail(http.StatusNotFound, "Not Found") })
 	})
+	s.routeFlexPay()
+	s.routeKKiaPay()
+	s.routeMyPayGa()
+	s.routeNelsius()
 	s.routeSMS()
 	s.routeControl()
 }
