@@ -251,7 +251,7 @@ func (h *Hub) Heartbeat(ctx context.Context, g Gateway, b api.Heartbeat) (api.Be
 		return api.Beat{}, err
 	}
 	now := h.now().UTC()
-	return api.Beat{Time: now, Head: head, Entry: g.NextEntry - 1,
+	return api.Beat{Time: now, Head: head, Entry: g.NextEntry - 1, Channels: h.Channels(g.Currency),
 		Signature: base64.StdEncoding.EncodeToString(ed25519.Sign(h.keys.Push, api.TimeMessage(b.Nonce, now)))}, nil
 }
 

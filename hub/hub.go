@@ -85,8 +85,8 @@ func New(o Options) *Hub {
 	return h
 }
 
-// Run writes down what gateways' heartbeats said, every 10 seconds, and moves
-// rollouts on. It returns nil when ctx is over, after a last write.
+// Run writes down what gateways' heartbeats said, every 10 seconds, moves
+// rollouts on, and sweeps payments every second. It returns nil when ctx is over, after a last write.
 func (h *Hub) Run(ctx context.Context) error {
 	return h.run(ctx)
 }

@@ -141,14 +141,14 @@ func (h *Hub) askDue(ctx context.Context, p Payment) error {
 	return err
 }
 
-// RunPayments sweeps every second, until ctx is over.
-func (h *Hub) RunPayments(ctx context.Context) error {
+// runPayments sweeps every second, until ctx is over.
+func (h *Hub) runPayments(ctx context.Context) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	for {
 		select {
 		case <-ctx.Done():
-			return nil
+			return
 		case <-tick.C:
 		}
 		if err := h.SweepPayments(ctx); err != nil && ctx.Err() == nil {

@@ -70,12 +70,12 @@ const (
 type effect int
 
 const (
-	nothing effect = iota
-	settle         // grant, split, sale and push
-	hold           // the money is here and nobody's
-	accept         // settle, of money that is held
-	giveBack       // held money goes to the customer
-	reverse        // the provider took it back
+	nothing  effect = iota
+	settle          // grant, split, sale and push
+	hold            // the money is here and nobody's
+	accept          // settle, of money that is held
+	giveBack        // held money goes to the customer
+	reverse         // the provider took it back
 )
 
 // next is the one place where a payment changes its state.

@@ -376,4 +376,3 @@ func isHex(s string, octets int) bool {
 func isPhone(s string) bool {
 	return len(s) >= 8 && len(s) <= 15 && s[0] != '0' && strings.Trim(s, "0123456789") == ""
 }
-

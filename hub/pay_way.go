@@ -123,6 +123,9 @@ func (m *money) heed(id string, now time.Time) bool {
 	return true
 }
 
+// TakesPayments says whether there is a provider.
+func (h *Hub) TakesPayments() bool { return len(*h.money.collectors.Load()) > 0 }
+
 // UseCollectors replaces the providers, as after a change of the file that
 // names them. Payments of one that is gone wait until it is back.
 func (h *Hub) UseCollectors(c map[string]Collector) {
@@ -197,11 +200,12 @@ func (h *Hub) Channels(currency string) []api.Channel {
 				continue
 			}
 			seen[ch.ID] = true
-			x := api.Channel{ID: ch.ID, Name: ch.Name, Flow: ch.Flow, Currency: currency}
+			// Of several providers of a channel, the one that would be asked.
+			provider, caps, ch, _ := h.channel(ch.ID, currency)
+			x := api.Channel{ID: ch.ID, Name: ch.Name, Flow: ch.Flow, Currency: currency, Test: caps.Test}
 			if caps.NeedsPhone {
 				x.Country = caps.Country
 			}
-			provider, caps, _, _ := h.channel(ch.ID, currency)
 			if ch.Flow == FlowRedirect {
 				x.Hosts = caps.Hosts
 			}

@@ -2,6 +2,7 @@ package hub
 
 import (
 	"context"
+	"sync"
 	"time"
 )
 
@@ -11,6 +12,9 @@ const (
 )
 
 func (h *Hub) run(ctx context.Context) error {
+	var payments sync.WaitGroup
+	payments.Go(func() { h.runPayments(ctx) })
+	defer payments.Wait()
 	tick := time.NewTicker(flushEvery)
 	defer tick.Stop()
 	for {
