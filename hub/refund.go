@@ -55,7 +55,8 @@ type Refund struct {
 	Called   time.Time
 	NextLook time.Time
 	Looks    int
-	// Restored is the grant that replaces the revoked one after a failure.
+	// Restored is the grant that replaces the revoked one after a failure; empty
+	// if the revoked one had been used.
 	Restored string
 	// Statement is what a person decided by.
 	Statement     string
@@ -98,6 +99,7 @@ type refundRows interface {
 	Refunds(RefundQuery) ([]Refund, error)
 	DueRefunds(now time.Time, max int) ([]string, error)
 	RefundOf(provider, reference, handle string) (Refund, error)
-	// GrantTaken says whether a gateway has made a grant of its own of it.
-	GrantTaken(id string) (bool, error)
+	// GrantStarted says whether a gateway has reported that its time began, or
+	// that something was used of it.
+	GrantStarted(id string) (bool, error)
 }

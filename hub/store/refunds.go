@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"zonegate/hub"
+	"zonegate/sync/api"
 )
 
 const refundFields = `id, payment, reseller, reference, provider, as_payout, amount, currency, phone, state, why, reason, by_user, forced,
@@ -56,7 +57,12 @@ func (t *tx) RefundOf(provider, reference, handle string) (hub.Refund, error) {
 		($2 <> '' AND reference = $2 OR $3 <> '' AND handle = $3) ORDER BY made DESC LIMIT 1`, provider, reference, handle)
 }
 
-func (t *tx) GrantTaken(id string) (bool, error) {
-	n, err := one(t, number, "SELECT CASE WHEN sold = 0 THEN 0 ELSE 1 END FROM grants WHERE id = $1", id)
-	return n == 1, err
+// GrantStarted goes by the sale that the gateway reported of the grant, which has
+// the gateway's own number for it.
+func (t *tx) GrantStarted(id string) (bool, error) {
+	n, err := one(t, number, `SELECT COUNT(*) FROM grants g JOIN sales s ON s.site = g.site AND s.source = 'hub' AND s.ref = g.id AND s.entry > 0
+		JOIN entries e ON e.site = s.site AND e.n = s.entry WHERE g.id = $1 AND (
+		EXISTS (SELECT 1 FROM entries x WHERE x.site = e.site AND x.n > e.n AND x.gateway = e.gateway AND x.site_grant = e.site_grant AND x.kind = $2)
+		OR EXISTS (SELECT 1 FROM usages u WHERE u.gateway = e.gateway AND u.site_grant = e.site_grant AND u.up + u.down > 0))`, id, api.EntryStarted)
+	return n > 0, err
 }
