@@ -112,19 +112,27 @@ const maxPosting = 1 << 50
 // Book adds a transaction: ErrExists if its Kind and Ref were booked before.
 // What it decides on must be read after tx.Lock(LedgerLock(reseller)).
 func (h *Hub) Book(tx Tx, t Transaction) error {
-	if err := h.number(&t); err != nil {
+	open, err := tx.BooksFrom()
+	if err != nil {
+		return err
+	}
+	if err := h.number(&t, open); err != nil {
 		return err
 	}
 	return tx.AddTransactions([]Transaction{t})
 }
 
 // number checks a transaction and gives it an id and a time, if it has none.
-func (h *Hub) number(t *Transaction) (err error) {
+// Nothing but a correction is booked before the first month that is open.
+func (h *Hub) number(t *Transaction, open time.Time) (err error) {
 	if err := t.Check(); err != nil {
 		return err
 	}
 	if t.At.IsZero() {
 		t.At = h.at()
+	}
+	if t.At.Before(open) && t.Kind != BookCorrection {
+		t.At = open
 	}
 	if t.ID == "" {
 		t.ID, err = h.newID()

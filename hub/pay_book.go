@@ -151,9 +151,15 @@ func (b *batch) write() error {
 		}
 		o.Raw = clip(o.Raw, 4096)
 	}
-	for i := range b.books {
-		if err := b.hub.number(&b.books[i]); err != nil {
+	if len(b.books) > 0 {
+		open, err := b.tx.BooksFrom()
+		if err != nil {
 			return err
+		}
+		for i := range b.books {
+			if err := b.hub.number(&b.books[i], open); err != nil {
+				return err
+			}
 		}
 	}
 	if err := b.tx.AddObservations(b.said); err != nil {

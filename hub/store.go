@@ -37,6 +37,7 @@ type Tx interface {
 	ledgerRows
 	withdrawalRows
 	refundRows
+	reconcileRows
 }
 
 type userRows interface {

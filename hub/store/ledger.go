@@ -43,7 +43,7 @@ func (t *tx) Transaction(kind, ref string) (hub.Transaction, error) {
 
 func (t *tx) Transactions(q hub.LedgerQuery) ([]hub.Transaction, error) {
 	all, err := many(t, transaction, transactionColumns+" WHERE "+bounded("reseller", q.Reseller)+` AND ($2 = '' OR kind = $2)
-		AND at >= $3 AND ($4 = 0 OR at < $4) AND ($5 = '' OR id < $5)
+		AND at >= $3 AND (CAST($4 AS BIGINT) = 0 OR at < $4) AND ($5 = '' OR id < $5)
 		AND ($6 = '' OR EXISTS (SELECT 1 FROM postings p WHERE p.book = transactions.id AND p.account = $6))
 		ORDER BY id DESC LIMIT $7`, q.Reseller, q.Kind, ms(q.From), ms(q.To), q.Before, q.Account, q.Max)
 	if err != nil {

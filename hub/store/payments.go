@@ -87,7 +87,7 @@ func (t *tx) PaymentByProviderRef(provider, ref string) (hub.Payment, error) {
 
 func (t *tx) Payments(q hub.PaymentQuery) ([]hub.Payment, error) {
 	return many(t, payment, paymentColumns+" WHERE "+bounded("reseller", q.Reseller)+` AND ($2 = '' OR state = $2) AND ($3 = '' OR provider = $3)
-		AND made >= $4 AND ($5 = 0 OR made < $5) AND ($6 = '' OR id < $6) ORDER BY id DESC LIMIT $7`,
+		AND made >= $4 AND (CAST($5 AS BIGINT) = 0 OR made < $5) AND ($6 = '' OR id < $6) ORDER BY id DESC LIMIT $7`,
 		q.Reseller, string(q.State), q.Provider, ms(q.From), ms(q.To), q.Before, q.Max)
 }
 

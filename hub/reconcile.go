@@ -1,0 +1,627 @@
+package hub
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// A Reconciliation holds a day or a month of what was booked against what
+// providers' statements say, and against the grants that were given for it.
+// Amounts are minor units.
+type Reconciliation struct {
+	Period   string // 2026-02-10 or 2026-02
+	From, To time.Time
+	Made     time.Time
+	Lines    []MoneyLine
+	// Moved is what the accounts came to in the period. Those of all resellers
+	// are one each: "reseller/" and "blocked/".
+	Moved []Balance
+	// Banked is how many paid grants of the period nobody has begun to use.
+	Banked int64
+	// Open is how many payments of the period have no end yet.
+	Open int64
+	// Findings are what differs, at most maxFindings of each kind, those that a
+	// person has dealt with among them.
+	Findings []Finding
+}
+
+// Clean says that nothing is left to do about the period.
+func (r Reconciliation) Clean() bool {
+	for _, f := range r.Findings {
+		if f.Cleared.IsZero() {
+			return false
+		}
+	}
+	return true
+}
+
+// A MoneyLine is one provider in one currency.
+type MoneyLine struct {
+	Provider, Currency string
+	// Payments and Paid are what was booked as paid; Held is what stands in
+	// review instead.
+	Payments, Paid, Held int64
+	// Out is what left again: refunds and payouts.
+	Out int64
+	// Grants were given for the payments, Taken over by gateways, Started by
+	// customers.
+	Grants, Taken, Started int64
+	// Stated says that a statement of this period is here. The rest is what it
+	// says.
+	Stated                                bool
+	StatedPayments, StatedPaid, StatedOut int64
+}
+
+// A Finding is something that does not agree. It stays open until a later run
+// of the same period does not find it again, or a person has dealt with it.
+type Finding struct {
+	Kind    string
+	Subject string // with Kind it is unique: the id of a payment, ...
+	// Period is that of the run that found it first.
+	Period             string
+	Reseller, Provider string
+	Detail             string // for people
+	Amount             int64  // minor units; 0 is none
+	Currency           string
+	First, Last        time.Time
+	Cleared            time.Time // zero: open
+	By, Reason         string    // who dealt with it, and how
+}
+
+// Kinds of a Finding.
+const (
+	// FindLedger: postings do not add up to zero. The database was damaged or
+	// changed by hand.
+	FindLedger = "ledger"
+	// FindNoGrant: somebody paid and has no grant, or it was never booked.
+	FindNoGrant = "no_grant"
+	// FindNoPayment: a grant says that it was paid, and was not.
+	FindNoPayment = "no_payment"
+	// FindBooked: the ledger has another amount than the payment.
+	FindBooked = "booked"
+	// FindOnlyHere: we booked it, and the provider's statement has it not. The
+	// reseller is paid nothing until that is dealt with.
+	FindOnlyHere = "only_here"
+	// FindOnlyThere: the provider's statement has it as paid, and we have not.
+	FindOnlyThere = "only_there"
+	// FindAmount: the statement has another amount or currency.
+	FindAmount = "amount"
+	// FindTwice: the statement has it more than once.
+	FindTwice = "twice"
+	// FindReview: money came and a person has to decide on it.
+	FindReview = "review"
+	// FindPayout: a payout or refund of which nobody knows whether it went out.
+	FindPayout = "payout"
+)
+
+// worst are the kinds that show that something was broken or somebody cheats.
+func worst(kind string) bool {
+	return kind == FindLedger || kind == FindNoGrant || kind == FindNoPayment || kind == FindBooked
+}
+
+// maxFindings bounds the findings of one kind in a run.
+const maxFindings = 500
+
+type reconcileRows interface {
+	// MovedSums are what the ledger's accounts moved from until before to, by
+	// kind of transaction.
+	MovedSums(from, to time.Time) ([]MovedSum, error)
+	// PaidSums are the payments booked in that time with their grants.
+	PaidSums(from, to time.Time) ([]MoneyLine, error)
+	// StatedSums are the lines of statements for periods within that time.
+	StatedSums(from, to time.Time) ([]StatedSum, error)
+	OpenPayments(from, to time.Time) (int64, error)
+
+	// Unbalanced are the currencies in which all postings leave something, and
+	// the transactions of that time that do.
+	Unbalanced(from, to time.Time) ([]Imbalance, error)
+	// Ungranted are payments of that time that count as paid and have no grant
+	// or no booking; Misbooked those whose bookings have another amount.
+	Ungranted(from, to time.Time, max int) ([]Payment, error)
+	Misbooked(from, to time.Time, max int) ([]Payment, error)
+	// Unpaid are grants of that time for payments that do not count as paid.
+	Unpaid(from, to time.Time, max int) ([]Grant, error)
+
+	// MatchStatements finds our payments for lines that had none.
+	MatchStatements() error
+	// OnlyHere are payments booked in that time which a statement of the
+	// provider's covers and has not.
+	OnlyHere(from, to time.Time, max int) ([]Payment, error)
+	// Strange are lines of statements for periods within that time that have
+	// no paid payment, another amount than it, or a second line beside them.
+	Strange(from, to time.Time, max int) ([]StrangeLine, error)
+	// StatedPayouts are the lines about payouts and refunds.
+	StatedPayouts(from, to time.Time, max int) ([]StatementLine, error)
+	// UnstatedPayouts are withdrawals that the provider paid in that time, that
+	// a statement covers and has not.
+	UnstatedPayouts(from, to time.Time, max int) ([]Withdrawal, error)
+
+	// AddStatement adds or replaces lines.
+	AddStatement(s Statement, lines []StatementLine) error
+	Statements(max int) ([]Statement, error) // newest first
+
+	PutFindings([]Finding) error
+	Finding(kind, subject string) (Finding, error)
+	Findings(FindingQuery) ([]Finding, error) // newest first
+	ClearFinding(kind, subject, by, reason string, at time.Time) error
+	// Frozen is how many findings keep a reseller from being paid.
+	Frozen(reseller string) (int64, error)
+
+	PutReconciliation(period string, made time.Time, clean bool, body string) error
+	Reconciliation(period string) (body string, err error)
+	Reconciliations(max int) ([]Reconciled, error) // newest period first
+
+	PutOutside(OutsideSummary) error
+	Outside(month string) ([]OutsideSummary, error)
+	PutMonth(Month) error
+	Month(month string) (Month, error)
+	Months(max int) ([]Month, error) // newest first
+	// BooksFrom is when the first month begins that is not closed; zero if none
+	// was closed ever.
+	BooksFrom() (time.Time, error)
+}
+
+// A MovedSum is the postings of one kind of transaction to one account.
+type MovedSum struct {
+	Kind string
+	Balance
+	Count int64
+}
+
+// A StatedSum is lines of statements that have their kind and status in
+// common.
+type StatedSum struct {
+	Provider, Currency, Kind, Status string
+	Count, Amount                    int64
+}
+
+// An Imbalance is what postings leave. Kind and Ref are of a transaction, or
+// empty for all.
+type Imbalance struct {
+	Kind, Ref string
+	Currency  string
+	Amount    int64
+}
+
+// A StrangeLine is a line of a statement that does not agree with our payment.
+type StrangeLine struct {
+	StatementLine
+	Import string
+	// Payment is ours; empty if there is none. Paid is what it came to.
+	Payment, Reseller string
+	State             PaymentState
+	Paid              int64
+	PaidCurrency      string
+	// Lines is how many there are for the payment.
+	Lines int64
+}
+
+// Reconciled is a period that has a Reconciliation.
+type Reconciled struct {
+	Period string
+	Made   time.Time
+	Clean  bool
+}
+
+// A FindingQuery asks for findings.
+type FindingQuery struct {
+	Reseller string
+	Period   string // begins with it; "" is any
+	Open     bool   // those not cleared alone
+	Max      int    // 0 is 100
+}
+
+// period is where a day or a month begins and ends.
+func (h *Hub) period(p string) (from, to time.Time, err error) {
+	if len(p) == len("2026-02") {
+		return h.month(p)
+	}
+	from, err = time.ParseInLocation(time.DateOnly, p, h.zone)
+	if err != nil || from.Year() < 2000 {
+		return from, to, invalid("write the day as 2026-02-10, or the month as 2026-02")
+	}
+	return from, from.AddDate(0, 0, 1), nil
+}
+
+// Reconcile compares a day or a month and keeps the result in place of one
+// that was there. What only a statement has is asked about at its provider.
+// Admins only.
+func (h *Hub) Reconcile(ctx context.Context, by Actor, period string) (Reconciliation, error) {
+	if by.Role != RoleAdmin {
+		return Reconciliation{}, ErrForbidden
+	}
+	return h.reconcile(ctx, period)
+}
+
+func (h *Hub) reconcile(ctx context.Context, period string) (r Reconciliation, err error) {
+	from, to, err := h.period(period)
+	if err != nil {
+		return r, err
+	}
+	if from.After(h.now()) {
+		return r, invalid("%s has not begun", period)
+	}
+	if err := h.store.Write(ctx, func(tx Tx) error { return tx.MatchStatements() }); err != nil {
+		return r, err
+	}
+	if err := h.askStatements(ctx, from, to); err != nil {
+		return r, err
+	}
+	err = h.store.Write(ctx, func(tx Tx) error {
+		// One at a time, so that findings end up as the last run saw them.
+		if err := tx.Lock("reconcile"); err != nil {
+			return err
+		}
+		r = Reconciliation{Period: period, From: from.UTC(), To: to.UTC(), Made: h.at()}
+		if err := h.compare(tx, &r); err != nil {
+			return err
+		}
+		if err := h.keepFindings(tx, &r); err != nil {
+			return err
+		}
+		body, err := json.Marshal(r)
+		if err != nil {
+			return fmt.Errorf("encoding a report: %w", err)
+		}
+		return tx.PutReconciliation(period, r.Made, r.Clean(), string(body))
+	})
+	if err != nil {
+		return r, fmt.Errorf("reconciling %s: %w", period, err)
+	}
+	for _, f := range r.Findings {
+		if worst(f.Kind) && f.Cleared.IsZero() {
+			h.log.Error("the books do not agree", "period", period, "kind", f.Kind, "subject", f.Subject, "detail", f.Detail)
+		}
+	}
+	return r, nil
+}
+
+// Bounds of what one run asks providers.
+const (
+	maxAsked = 50
+	askTime  = 2 * time.Minute
+)
+
+// askStatements asks providers about what only one side has, as a callback
+// would: if the money is there, the payment succeeds now.
+func (h *Hub) askStatements(ctx context.Context, from, to time.Time) error {
+	var strange []StrangeLine
+	var here []Payment
+	err := h.store.Read(ctx, func(tx Tx) (err error) {
+		if strange, err = tx.Strange(from, to, maxFindings); err != nil {
+			return err
+		}
+		here, err = tx.OnlyHere(from, to, maxAsked)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	asked := 0
+	ask := func(what func(context.Context) error) {
+		bounded, cancel := context.WithTimeout(ctx, askTime)
+		defer cancel()
+		if err := what(bounded); err != nil && !errors.Is(err, ErrNotFound) && ctx.Err() == nil {
+			h.log.Info("asking about a line of a statement", "err", err)
+		}
+		asked++
+	}
+	for _, s := range strange {
+		if s.State.paid() || asked >= maxAsked || ctx.Err() != nil {
+			continue
+		}
+		ask(func(ctx context.Context) error {
+			return h.TakeHint(ctx, s.Provider, Hint{Reference: s.Reference, ProviderRef: s.ProviderRef, Raw: "a line of a statement"})
+		})
+	}
+	for _, p := range here {
+		if asked >= 2*maxAsked || ctx.Err() != nil {
+			break
+		}
+		ask(func(ctx context.Context) error {
+			_, err := h.Look(ctx, theHub, p.ID)
+			return err
+		})
+	}
+	return ctx.Err()
+}
+
+// paid says whether money of such a payment was booked as its price.
+func (s PaymentState) paid() bool {
+	return s == PaymentSucceeded || s == PaymentRefunding || s == PaymentRefunded
+}
+
+// compare fills a Reconciliation in.
+func (h *Hub) compare(tx Tx, r *Reconciliation) error {
+	if err := h.sums(tx, r); err != nil {
+		return err
+	}
+	for _, find := range []func(Tx, *Reconciliation) error{h.findBroken, h.findStrange, h.findPayouts, h.findWaiting} {
+		if err := find(tx, r); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// sums are what the period comes to.
+func (h *Hub) sums(tx Tx, r *Reconciliation) error {
+	var err error
+	if r.Lines, err = tx.PaidSums(r.From, r.To); err != nil {
+		return err
+	}
+	for _, l := range r.Lines {
+		r.Banked += l.Grants - l.Started
+	}
+	if r.Open, err = tx.OpenPayments(r.From, r.To); err != nil {
+		return err
+	}
+	moved, err := tx.MovedSums(r.From, r.To)
+	if err != nil {
+		return err
+	}
+	for _, m := range moved {
+		r.move(m.Balance)
+		if provider, ok := strings.CutPrefix(m.Account, AccountReview); ok && m.Kind == BookReview {
+			r.line(provider, m.Currency).Held -= m.Amount
+		}
+		if provider, ok := strings.CutPrefix(m.Account, AccountProvider); ok && m.Amount < 0 {
+			r.line(provider, m.Currency).Out -= m.Amount
+		}
+	}
+	stated, err := tx.StatedSums(r.From, r.To)
+	if err != nil {
+		return err
+	}
+	for _, s := range stated {
+		l := r.line(s.Provider, s.Currency)
+		l.Stated = true
+		switch {
+		case s.Kind == LinePayment && (s.Status == LineSucceeded || s.Status == LineRefunded):
+			l.StatedPayments += s.Count
+			l.StatedPaid += s.Amount
+			if s.Status == LineRefunded {
+				l.StatedOut += s.Amount
+			}
+		case s.Kind != LinePayment && s.Status == LineSucceeded:
+			l.StatedOut += s.Amount
+		}
+	}
+	return nil
+}
+
+func (r *Reconciliation) line(provider, currency string) *MoneyLine {
+	for i := range r.Lines {
+		if r.Lines[i].Provider == provider && r.Lines[i].Currency == currency {
+			return &r.Lines[i]
+		}
+	}
+	r.Lines = append(r.Lines, MoneyLine{Provider: provider, Currency: currency})
+	return &r.Lines[len(r.Lines)-1]
+}
+
+// move adds to what an account moved.
+func (r *Reconciliation) move(b Balance) {
+	for i := range r.Moved {
+		if r.Moved[i].Account == b.Account && r.Moved[i].Currency == b.Currency {
+			r.Moved[i].Amount += b.Amount
+			return
+		}
+	}
+	r.Moved = append(r.Moved, b)
+}
+
+func (r *Reconciliation) find(f Finding) {
+	f.Period, f.First, f.Last = r.Period, r.Made, r.Made
+	f.Detail = clip(f.Detail, 500)
+	r.Findings = append(r.Findings, f)
+}
+
+func (r *Reconciliation) findPayment(kind string, p Payment, detail string) {
+	m := p.Paid
+	if m.Currency == "" {
+		m = p.Price
+	}
+	r.find(Finding{Kind: kind, Subject: p.ID, Reseller: p.Reseller, Provider: p.Provider, Amount: m.Amount, Currency: m.Currency, Detail: detail})
+}
+
+// findBroken looks for what cannot be.
+func (h *Hub) findBroken(tx Tx, r *Reconciliation) error {
+	broken, err := tx.Unbalanced(r.From, r.To)
+	if err != nil {
+		return err
+	}
+	for _, b := range broken {
+		subject, detail := b.Kind+" "+b.Ref, "the postings of this transaction do not add up to zero"
+		if b.Ref == "" {
+			subject, detail = b.Currency, "all postings of the currency do not add up to zero"
+		}
+		r.find(Finding{Kind: FindLedger, Subject: subject, Amount: b.Amount, Currency: b.Currency,
+			Detail: detail + ": the database was damaged or changed by hand; compare it with a backup"})
+	}
+	payments, err := tx.Ungranted(r.From, r.To, maxFindings)
+	if err != nil {
+		return err
+	}
+	for _, p := range payments {
+		r.findPayment(FindNoGrant, p, fmt.Sprintf("it counts as paid (%s) and has no grant or no booking: the database was damaged or changed by hand", p.State))
+	}
+	if payments, err = tx.Misbooked(r.From, r.To, maxFindings); err != nil {
+		return err
+	}
+	for _, p := range payments {
+		r.findPayment(FindBooked, p, "the ledger has another amount for it than the provider showed")
+	}
+	grants, err := tx.Unpaid(r.From, r.To, maxFindings)
+	if err != nil {
+		return err
+	}
+	for _, g := range grants {
+		r.find(Finding{Kind: FindNoPayment, Subject: g.ID, Detail: "this grant says that it was paid for, and no such payment counts as paid: " +
+			"somebody may have written into the database; revoke it, and change the keys of whoever could"})
+	}
+	return nil
+}
+
+// findStrange compares with the statements.
+func (h *Hub) findStrange(tx Tx, r *Reconciliation) error {
+	payments, err := tx.OnlyHere(r.From, r.To, maxFindings)
+	if err != nil {
+		return err
+	}
+	for _, p := range payments {
+		r.findPayment(FindOnlyHere, p, "it was booked as paid, and the provider's statement has it not")
+	}
+	lines, err := tx.Strange(r.From, r.To, maxFindings)
+	if err != nil {
+		return err
+	}
+	for _, s := range lines {
+		f := Finding{Subject: s.Payment, Reseller: s.Reseller, Provider: s.Provider, Amount: s.Amount, Currency: s.Currency}
+		switch {
+		case s.Payment == "":
+			f.Kind, f.Subject = FindOnlyThere, s.Provider+" "+s.Key()
+			f.Detail = "the statement has it as paid, and no payment of ours has these references: find the customer, or have the provider send it back"
+		case !s.State.paid() && s.State != PaymentReview:
+			f.Kind = FindOnlyThere
+			f.Detail = fmt.Sprintf("the statement has it as paid, and it is %s here; ask the provider on the page of the payment", s.State)
+		case s.Lines > 1:
+			f.Kind, f.Detail = FindTwice, fmt.Sprintf("the statement has it %d times: the customer may have paid more than once", s.Lines)
+		case s.Amount != s.Paid || s.Currency != s.PaidCurrency:
+			f.Kind = FindAmount
+			f.Detail = fmt.Sprintf("the statement says %s, and %s was booked", inWords(s.Amount, s.Currency), inWords(s.Paid, s.PaidCurrency))
+		default:
+			continue
+		}
+		if !r.has(f.Kind, f.Subject) {
+			r.find(f)
+		}
+	}
+	return nil
+}
+
+func (r *Reconciliation) has(kind, subject string) bool {
+	for _, f := range r.Findings {
+		if f.Kind == kind && f.Subject == subject {
+			return true
+		}
+	}
+	return false
+}
+
+// findPayouts compares what went out.
+func (h *Hub) findPayouts(tx Tx, r *Reconciliation) error {
+	lines, err := tx.StatedPayouts(r.From, r.To, maxFindings)
+	if err != nil {
+		return err
+	}
+	for _, s := range lines {
+		if s.Status != LineSucceeded {
+			continue
+		}
+		f := Finding{Kind: FindOnlyThere, Subject: s.Provider + " " + s.Key(), Provider: s.Provider, Amount: s.Amount, Currency: s.Currency}
+		var ours, done bool
+		var amount int64
+		if s.Kind == LinePayout {
+			w, err := tx.WithdrawalOf(s.Provider, s.Reference, s.ProviderRef)
+			if err != nil && !errors.Is(err, ErrNotFound) {
+				return err
+			}
+			ours, done, amount, f.Reseller = err == nil, w.State == PayoutCompleted || w.State == PayoutReversed, w.Net().Amount, w.Reseller
+			if ours {
+				f.Subject = w.ID
+			}
+		}
+		if !ours {
+			refund, err := tx.RefundOf(s.Provider, s.Reference, s.ProviderRef)
+			if err != nil && !errors.Is(err, ErrNotFound) {
+				return err
+			}
+			ours, done, amount, f.Reseller = err == nil, refund.State == RefundDone, refund.Amount.Amount, refund.Reseller
+			if ours {
+				f.Subject = refund.ID
+			}
+		}
+		switch {
+		case !ours:
+			f.Detail = "the statement says that this went out, and we did not order it: change the provider's keys at once if nobody did by hand"
+		case !done:
+			f.Detail = "the statement says that this went out, and it is not done here: resolve it as paid"
+		case amount != s.Amount:
+			f.Kind, f.Detail = FindAmount, fmt.Sprintf("the statement says that %s went out, and %s was ordered", inWords(s.Amount, s.Currency), inWords(amount, s.Currency))
+		default:
+			continue
+		}
+		r.find(f)
+	}
+	withdrawals, err := tx.UnstatedPayouts(r.From, r.To, maxFindings)
+	if err != nil {
+		return err
+	}
+	for _, w := range withdrawals {
+		r.find(Finding{Kind: FindOnlyHere, Subject: w.ID, Reseller: w.Reseller, Provider: w.Payer, Amount: w.Net().Amount, Currency: w.Amount.Currency,
+			Detail: "withdrawal " + w.Reference + " counts as paid out, and the provider's statement has it not"})
+	}
+	return nil
+}
+
+// findWaiting lists what a person has to decide.
+func (h *Hub) findWaiting(tx Tx, r *Reconciliation) error {
+	payments, err := tx.Payments(PaymentQuery{State: PaymentReview, From: r.From, To: r.To, Max: maxFindings})
+	if err != nil {
+		return err
+	}
+	for _, p := range payments {
+		r.findPayment(FindReview, p, "money came that is not what was asked: accept or reject it. "+p.Reason)
+	}
+	open, _, err := tx.Withdrawals(WithdrawalQuery{States: []PayoutState{PayoutAmbiguous}, From: r.From, To: r.To, Max: maxFindings})
+	if err != nil {
+		return err
+	}
+	for _, w := range open {
+		r.find(Finding{Kind: FindPayout, Subject: w.ID, Reseller: w.Reseller, Provider: w.Payer, Amount: w.Net().Amount, Currency: w.Amount.Currency,
+			Detail: "nobody knows whether withdrawal " + w.Reference + " was paid: look into the provider's statement and resolve it"})
+	}
+	refunds, err := tx.Refunds(RefundQuery{States: []RefundState{RefundAmbiguous, RefundUndecided}, Max: maxFindings})
+	if err != nil {
+		return err
+	}
+	for _, x := range refunds {
+		if x.Made.Before(r.From) || !x.Made.Before(r.To) {
+			continue
+		}
+		r.find(Finding{Kind: FindPayout, Subject: x.ID, Reseller: x.Reseller, Provider: x.Provider, Amount: x.Amount.Amount, Currency: x.Amount.Currency,
+			Detail: "the refund of payment " + x.Payment + " waits for a person: decide or resolve it"})
+	}
+	return nil
+}
+
+// keepFindings adds those of a run, and ends those of its period that it has
+// not found again.
+func (h *Hub) keepFindings(tx Tx, r *Reconciliation) error {
+	if err := tx.PutFindings(r.Findings); err != nil {
+		return err
+	}
+	for i, f := range r.Findings {
+		var err error
+		if r.Findings[i], err = tx.Finding(f.Kind, f.Subject); err != nil {
+			return err
+		}
+	}
+	was, err := tx.Findings(FindingQuery{Period: r.Period, Open: true, Max: 20 * maxFindings})
+	if err != nil {
+		return err
+	}
+	for _, f := range was {
+		if f.Period == r.Period && !r.has(f.Kind, f.Subject) {
+			if err := tx.ClearFinding(f.Kind, f.Subject, theHub.Name, "it agrees now", r.Made); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
