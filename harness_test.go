@@ -38,6 +38,7 @@ type memory struct {
 	sessions map[SessionID]Session
 	sales    map[string]DaySales
 	settings map[string]string
+	intents  map[IntentID]Intent
 	entries  map[uint64]Entry
 	meta     Meta
 	fail     error
@@ -49,7 +50,7 @@ func newMemory() *memory {
 	return &memory{
 		vouchers: map[VoucherKey]Voucher{}, grants: map[GrantID]Grant{}, plans: map[PlanRef]Plan{},
 		sessions: map[SessionID]Session{}, sales: map[string]DaySales{},
-		settings: map[string]string{}, entries: map[uint64]Entry{},
+		settings: map[string]string{}, intents: map[IntentID]Intent{}, entries: map[uint64]Entry{},
 	}
 }
 
@@ -135,6 +136,12 @@ func (m *memory) Save(c Changes) error {
 		m.sales[s.Day+"/"+s.Plan] = s
 	}
 	maps.Copy(m.settings, c.Settings)
+	for _, in := range c.Intents {
+		m.intents[in.ID] = in
+	}
+	for _, id := range c.Dropped {
+		delete(m.intents, id)
+	}
 	for _, e := range c.Entries {
 		m.entries[e.N] = e
 	}
@@ -153,7 +160,7 @@ func (m *memory) live() Changes {
 	c := Changes{
 		Meta: m.meta, Plans: slices.Collect(maps.Values(m.plans)),
 		Sessions: slices.Collect(maps.Values(m.sessions)), Sales: slices.Collect(maps.Values(m.sales)),
-		Settings: maps.Clone(m.settings),
+		Settings: maps.Clone(m.settings), Intents: slices.Collect(maps.Values(m.intents)),
 	}
 	held := map[GrantID]bool{}
 	for _, s := range m.sessions {
@@ -368,12 +375,12 @@ func (b *bench) snapshotArchive() func() {
 	defer b.mu.Unlock()
 	v, g, p, s, d, m := maps.Clone(b.vouchers), maps.Clone(b.grants), maps.Clone(b.plans),
 		maps.Clone(b.sessions), maps.Clone(b.sales), b.meta
-	settings, entries := maps.Clone(b.settings), maps.Clone(b.entries)
+	settings, entries, intents := maps.Clone(b.settings), maps.Clone(b.entries), maps.Clone(b.intents)
 	return func() {
 		b.mu.Lock()
 		defer b.mu.Unlock()
 		b.vouchers, b.grants, b.plans, b.sessions, b.sales, b.meta = v, g, p, s, d, m
-		b.settings, b.entries = settings, entries
+		b.settings, b.entries, b.intents = settings, entries, intents
 	}
 }
 
@@ -399,6 +406,7 @@ func (b *bench) checkReplay() {
 		Meta: b.meta, Plans: slices.Collect(maps.Values(b.plans)), Vouchers: slices.Collect(maps.Values(b.vouchers)),
 		Grants: slices.Collect(maps.Values(b.grants)), Sessions: slices.Collect(maps.Values(b.sessions)),
 		Sales: slices.Collect(maps.Values(b.sales)), Settings: b.settings, Entries: slices.Collect(maps.Values(b.entries)),
+		Intents: slices.Collect(maps.Values(b.intents)),
 	})
 	if b.gate.degraded == nil {
 		all.Save(b.gate.state.Whole())
@@ -407,10 +415,15 @@ func (b *bench) checkReplay() {
 				delete(all.sessions, id)
 			}
 		}
+		for id := range all.intents {
+			if _, ok := b.gate.state.intents[id]; !ok {
+				delete(all.intents, id)
+			}
+		}
 	}
 	entries, _ := all.Entries(0, math.MaxInt)
 	got := Changes{
-		Settings: all.settings, Entries: entries,
+		Settings: all.settings, Entries: entries, Intents: slices.Collect(maps.Values(all.intents)),
 		Meta: all.meta, Plans: slices.Collect(maps.Values(all.plans)), Vouchers: slices.Collect(maps.Values(all.vouchers)),
 		Grants: slices.Collect(maps.Values(all.grants)), Sessions: slices.Collect(maps.Values(all.sessions)),
 		Sales: slices.Collect(maps.Values(all.sales)),
