@@ -350,12 +350,12 @@ func (h *Hub) Findings(ctx context.Context, by Actor, q FindingQuery) (out []Fin
 	return out, err
 }
 
-// frozen refuses payouts to a reseller while money that was booked for him is
-// missing at its provider.
+// frozen is ErrPayoutOpen while money that was booked for a reseller is missing
+// at its provider.
 func frozen(tx Tx, reseller string) error {
 	n, err := tx.Frozen(reseller)
 	if err != nil || n == 0 {
 		return err
 	}
-	return invalid("%d payments of this reseller are missing in the provider's statement; nothing is paid out until the reconciliation is settled", n)
+	return fmt.Errorf("%w: %d of his payments or payouts are missing in the provider's statement, see the reconciliation", ErrPayoutOpen, n)
 }

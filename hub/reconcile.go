@@ -527,7 +527,7 @@ func (h *Hub) findPayouts(tx Tx, r *Reconciliation) error {
 		var ours, done bool
 		var amount int64
 		if s.Kind == LinePayout {
-			w, err := tx.WithdrawalOf(s.Provider, s.Reference, s.ProviderRef)
+			w, err := tx.WithdrawalOf(s.Provider, attemptless(s.Reference), s.ProviderRef)
 			if err != nil && !errors.Is(err, ErrNotFound) {
 				return err
 			}
@@ -537,7 +537,7 @@ func (h *Hub) findPayouts(tx Tx, r *Reconciliation) error {
 			}
 		}
 		if !ours {
-			refund, err := tx.RefundOf(s.Provider, s.Reference, s.ProviderRef)
+			refund, err := tx.RefundOf(s.Provider, attemptless(s.Reference), s.ProviderRef)
 			if err != nil && !errors.Is(err, ErrNotFound) {
 				return err
 			}

@@ -70,7 +70,10 @@ func (h *Hub) alone(tx Tx, w *Withdrawal) error {
 			return ErrPayoutOpen
 		}
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	return frozen(tx, w.Reseller)
 }
 
 // start writes down that a withdrawal is being paid: by the one who claimed it,

@@ -149,7 +149,7 @@ func (t *tx) UnstatedPayouts(from, to time.Time, max int) ([]hub.Withdrawal, err
 		(SELECT w.id FROM transactions t JOIN withdrawals w ON w.id = t.ref WHERE t.kind = 'paid_out' AND t.at >= $1 AND t.at < $2
 			AND w.payer <> '' AND w.state = 'completed' AND `+fmt.Sprintf(covered, "w.payer")+`
 			AND NOT EXISTS (SELECT 1 FROM statements s WHERE s.provider = w.payer AND s.kind = 'payout' AND s.status = 'succeeded'
-				AND (s.provider_ref <> '' AND s.provider_ref = w.provider_ref OR s.reference = w.reference)))
+				AND (s.provider_ref <> '' AND s.provider_ref = w.provider_ref OR s.reference = w.reference OR s.reference LIKE w.reference || 'r%')))
 		ORDER BY number LIMIT $3`, ms(from), ms(to), max)
 }
 

@@ -259,6 +259,12 @@ func TestReconcileWithStatement(t *testing.T) {
 		if n := k.frozen(good.Reseller); n != 1 {
 			t.Errorf("%d findings freeze the reseller", n)
 		}
+		k.write(func(tx hub.Tx) error {
+			_, err := tx.AddWithdrawal(hub.Withdrawal{ID: "w", Reference: "W", Reseller: good.Reseller, Amount: zonegate.Money{Amount: 200, Currency: "XAF"},
+				Phone: "237600000000", Operator: "mtn_money", State: hub.PayoutVerified, Made: w.clock.Now(), Changed: w.clock.Now(), Verified: w.clock.Now()})
+			return err
+		})
+		wantErr(t, "paying the reseller", errorOf(w.ClaimWithdrawal(w.ctx, w.admin, "w")), hub.ErrPayoutOpen)
 
 		// A later statement has what was missing; a person has dealt with others.
 		w.ok(w.ClearFinding(w.ctx, w.admin, hub.FindAmount, differs.ID, "the provider has paid the rest"))
@@ -268,6 +274,7 @@ func TestReconcileWithStatement(t *testing.T) {
 		if got[missing.ID] != "" || got[differs.ID] != "" || got[twice.ID] == "" || k.frozen(good.Reseller) != 0 {
 			t.Errorf("the next day: %v", got)
 		}
+		must(w.ClaimWithdrawal(w.ctx, w.admin, "w"))(t)
 		// And what is missing again is found again.
 		k.write(func(tx hub.Tx) error {
 			return tx.AddStatement(hub.Statement{ID: "z", Provider: "test", From: r.From, To: r.To}, []hub.StatementLine{
