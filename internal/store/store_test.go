@@ -678,6 +678,9 @@ func FuzzDecode(f *testing.F) {
 	hub, _ := encodeRecord(zonegate.Record{Events: hubEvents})
 	f.Add(hub)
 	f.Add(sealEntry(hubEntry))
+	paid, _ := encodeRecord(zonegate.Record{Events: payEvents})
+	f.Add(paid)
+	f.Add(sealIntent(storedIntent))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if r, err := decodeRecord(1, b); err == nil {
 			if _, err := encodeRecord(r); err != nil {
@@ -692,6 +695,7 @@ func FuzzDecode(f *testing.F) {
 		openSales(b)
 		openEntry(b)
 		openSetting(b)
+		openIntent(b)
 	})
 }
 
