@@ -62,6 +62,9 @@ func (h *Hub) confirming(tx Tx, by Actor, w *Withdrawal) error {
 	if err := h.alone(tx, w); err != nil {
 		return err
 	}
+	if err := frozen(tx, w.Reseller); err != nil {
+		return err
+	}
 	w.State, w.Called, w.NextLook = PayoutProcessing, h.at(), h.lease()
 	return h.note(tx, by, "withdrawal.verify", w.ID, masked(w.Phone))
 }

@@ -70,16 +70,16 @@ func (h *Hub) alone(tx Tx, w *Withdrawal) error {
 			return ErrPayoutOpen
 		}
 	}
-	if err != nil {
-		return err
-	}
-	return frozen(tx, w.Reseller)
+	return err
 }
 
 // start writes down that a withdrawal is being paid: by the one who claimed it,
 // or by the call of its provider that follows the transaction.
 func (h *Hub) start(tx Tx, w *Withdrawal) error {
 	if err := h.alone(tx, w); err != nil {
+		return err
+	}
+	if err := frozen(tx, w.Reseller); err != nil {
 		return err
 	}
 	w.State, w.Reason, w.NextLook = PayoutProcessing, "", time.Time{}
