@@ -246,6 +246,7 @@ func (s *Shaper) Remove(ctx context.Context) error {
 	clear(s.grants)
 	clear(s.devices)
 	clear(s.quotas)
+	clear(s.payers)
 	s.minors = minors{}
 	return errors.Join(errs...)
 }

@@ -25,6 +25,7 @@ type placed struct {
 // device can pass from one session to another.
 type edit struct {
 	unlive, undevice, unquota, undown, unup []nft.Element
+	unpayer                                 []nft.Element
 	unobject                                []string
 	object                                  []quotaObject
 	quota, down, up, device, live, heir     []nft.Element
@@ -44,7 +45,7 @@ type quotaObject struct {
 
 func (e *edit) empty() bool {
 	return len(e.unlimit)+len(e.uncount)+len(e.unlimitObject)+len(e.limitObject)+len(e.limitDown)+len(e.countDown)+
-		len(e.unlive)+len(e.undevice)+len(e.unquota)+len(e.undown)+len(e.unup)+len(e.unobject)+
+		len(e.unpayer)+len(e.unlive)+len(e.undevice)+len(e.unquota)+len(e.undown)+len(e.unup)+len(e.unobject)+
 		len(e.object)+len(e.quota)+len(e.down)+len(e.device)+len(e.live)+len(e.heir) == 0
 }
 
@@ -125,6 +126,8 @@ func (e *edit) write(b *nft.Batch) {
 	change(b.DelElements, setLive, e.unlive)
 	change(b.AddElements, setDevice, e.undevice)
 	change(b.DelElements, setDevice, e.undevice)
+	change(b.AddElements, setPayer, e.unpayer)
+	change(b.DelElements, setPayer, e.unpayer)
 	change(b.DelElements, setQuota, e.unquota)
 	change(b.DelElements, setDown, e.undown)
 	change(b.DelElements, setUp, e.unup)

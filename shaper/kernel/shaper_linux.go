@@ -106,6 +106,9 @@ type Shaper struct {
 	wans       []*link
 	prefixes   []netip.Prefix
 	garden     map[netip.Addr]time.Time
+	payHosts   map[netip.Addr]time.Time
+	payers     map[zonegate.MAC]*payer
+	payMark    uint32 // the last one given
 	sessions   map[zonegate.SessionID]*session
 	grants     map[zonegate.GrantID]*grant
 	devices    map[zonegate.MAC]*session
@@ -182,6 +185,9 @@ func New(c Config) (_ *Shaper, err error) {
 		conf: c, log: c.Log, clock: c.Clock,
 		lan:      &link{name: c.LAN, major: majorDown, bits: c.LinkDown},
 		garden:   map[netip.Addr]time.Time{},
+		payHosts: map[netip.Addr]time.Time{},
+		payers:   map[zonegate.MAC]*payer{},
+		payMark:  firstPayMark,
 		sessions: map[zonegate.SessionID]*session{},
 		grants:   map[zonegate.GrantID]*grant{},
 		devices:  map[zonegate.MAC]*session{},
@@ -335,6 +341,11 @@ func (s *Shaper) Usage(ctx context.Context) ([]zonegate.Usage, error) {
 // Allow lets strangers reach addresses for as long as ttl (what a name server
 // said about a name of the walled garden).
 func (s *Shaper) Allow(ctx context.Context, addrs []netip.Addr, ttl time.Duration) error {
+	return s.allow(ctx, s.garden, setGarden4, setGarden6, addrs, ttl)
+}
+
+// allow puts addresses into the sets of a garden, known here by a map.
+func (s *Shaper) allow(ctx context.Context, known map[netip.Addr]time.Time, v4, v6 *nft.Set, addrs []netip.Addr, ttl time.Duration) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := ctx.Err(); err != nil {
@@ -345,14 +356,14 @@ func (s *Shaper) Allow(ctx context.Context, addrs []netip.Addr, ttl time.Duratio
 	var b nft.Batch
 	for _, a := range addrs {
 		a = a.Unmap().WithZone("")
-		if !a.IsGlobalUnicast() || len(s.garden) >= maxGarden {
+		if !a.IsGlobalUnicast() || len(known) >= maxGarden {
 			continue
 		}
-		if until, ok := s.garden[a]; ok && now.Add(ttl).Sub(until) < ttl/4 {
+		if until, ok := known[a]; ok && now.Add(ttl).Sub(until) < ttl/4 {
 			continue // lasts long enough
 		}
-		s.garden[a] = now.Add(ttl)
-		addGarden(&b, a, ttl)
+		known[a] = now.Add(ttl)
+		addGarden(&b, v4, v6, a, ttl)
 	}
 	if b.Len() == 0 || !s.table {
 		return nil
@@ -360,13 +371,13 @@ func (s *Shaper) Allow(ctx context.Context, addrs []netip.Addr, ttl time.Duratio
 	return s.commit(&b)
 }
 
-// maxGarden bounds the walled garden.
+// maxGarden bounds a walled garden.
 const maxGarden = 8192
 
-func addGarden(b *nft.Batch, a netip.Addr, ttl time.Duration) {
-	set := setGarden6
+func addGarden(b *nft.Batch, v4, v6 *nft.Set, a netip.Addr, ttl time.Duration) {
+	set := v6
 	if a.Is4() {
-		set = setGarden4
+		set = v4
 	}
 	e := nft.Element{Key: nft.Addr(a), Timeout: ttl}
 	b.AddElements(set, e) // so that it can be deleted

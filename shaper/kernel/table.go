@@ -63,6 +63,11 @@ var (
 	// setGarden4 and setGarden6 are what strangers may reach.
 	setGarden4 = &nft.Set{Table: tableName, Name: "garden4", Key: []nft.DataType{nft.TypeIPv4}, Timeouts: true}
 	setGarden6 = &nft.Set{Table: tableName, Name: "garden6", Key: []nft.DataType{nft.TypeIPv6}, Timeouts: true}
+	// setPayer says which mark a stranger's flows to a provider's page have, and
+	// setPay4 and setPay6 where such pages are.
+	setPayer = &nft.Set{Table: tableName, Name: "payer", Key: []nft.DataType{nft.TypeEther}, Data: nft.TypeMark, Timeouts: true}
+	setPay4  = &nft.Set{Table: tableName, Name: "pay4", Key: []nft.DataType{nft.TypeIPv4}, Timeouts: true}
+	setPay6  = &nft.Set{Table: tableName, Name: "pay6", Key: []nft.DataType{nft.TypeIPv6}, Timeouts: true}
 	// setAsking limits the questions of strangers, per device. When it is
 	// full, the limit for all of them together still holds.
 	setAsking = &nft.Set{Table: tableName, Name: "asking", Key: []nft.DataType{nft.TypeEther}, Dynamic: true, Timeout: askMemory, Size: 4096}
@@ -78,7 +83,7 @@ var (
 
 	allSets = []*nft.Set{
 		setDevice, setLive, setDown, setUp, setQuota, setHeir,
-		setLAN4, setLAN6, setGarden4, setGarden6, setAsking,
+		setLAN4, setLAN6, setGarden4, setGarden6, setAsking, setPayer, setPay4, setPay6,
 	}
 )
 
@@ -166,6 +171,16 @@ func skeleton(b *nft.Batch, flags nft.TableFlags, lan string, bit uint32, portal
 	rule(chainIdentify, "", nft.L4Proto(nft.ICMPv6), related, nft.Drop())
 	rule(chainIdentify, "", nft.LoadEtherSaddr(nft.R1), nft.Map(setDevice.Name, nft.R1, nft.R1),
 		nft.SetCT(nft.CTKeyMark, nft.R1), nft.Accept())
+	// A stranger who pays has a mark in the flows to the provider's page alone.
+	for _, web := range []nft.Expr{portIs(nft.TCP, 443), portIs(nft.UDP, 443)} {
+		for _, to := range []nft.Expr{
+			nft.Seq(nft.LoadIPv4Daddr(nft.R1), nft.Lookup(setPay4.Name, nft.R1)),
+			nft.Seq(nft.LoadIPv6Daddr(nft.R1), nft.Lookup(setPay6.Name, nft.R1)),
+		} {
+			rule(chainIdentify, "", web, to, nft.LoadEtherSaddr(nft.R1), nft.Map(setPayer.Name, nft.R1, nft.R1),
+				nft.SetCT(nft.CTKeyMark, nft.R1), nft.Accept())
+		}
+	}
 	// A flow of a payer is not a stranger's: whoever sends in it from another
 	// device would cut it off, with one packet.
 	rule(chainIdentify, "", live, nft.Drop())

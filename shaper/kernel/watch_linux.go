@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"time"
 
@@ -259,9 +260,11 @@ func (s *Shaper) reportMoved() {
 }
 
 func (s *Shaper) pruneGarden(now time.Time) {
-	for a, until := range s.garden {
-		if now.After(until) {
-			delete(s.garden, a)
+	for _, known := range []map[netip.Addr]time.Time{s.garden, s.payHosts} {
+		for a, until := range known {
+			if now.After(until) {
+				delete(known, a)
+			}
 		}
 	}
 }
