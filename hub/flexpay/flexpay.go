@@ -366,7 +366,7 @@ func (c *Client) ReadCallback(header, query map[string][]string, body []byte) (h
 	if err != nil {
 		return hub.Hint{}, fmt.Errorf("reading a callback of %s: %w", c.o.Name, err)
 	}
-	h := hub.Hint{Reference: in.Text("reference"), ProviderRef: in.Text("orderNumber", "orderNumer"), Raw: provider.Redact(string(body), c.o.Token())}
+	h := hub.Hint{Reference: in.Text("reference"), ProviderRef: in.Text("orderNumber", "orderNumer"), Raw: provider.CallbackRaw(query, body, c.o.Token())}
 	if !goodNumber(h.ProviderRef) {
 		h.ProviderRef = ""
 	}

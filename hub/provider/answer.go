@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"strings"
 
 	"zonegate/hub"
@@ -228,6 +229,14 @@ func Callback(header, query map[string][]string, body []byte) (Object, error) {
 		out.add(name, vs)
 	}
 	return out, nil
+}
+
+// CallbackRaw is a callback as it is kept: its body, or else its query.
+func CallbackRaw(query map[string][]string, body []byte, secrets ...string) string {
+	if len(bytes.TrimSpace(body)) > 0 {
+		return Redact(string(body), secrets...)
+	}
+	return Redact(url.Values(query).Encode(), secrets...)
 }
 
 func (o Object) add(name string, values []string) {
