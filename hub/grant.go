@@ -92,7 +92,7 @@ func (h *Hub) redeem(ctx context.Context, g Gateway, c api.Claim) (api.Signed, e
 	}
 	var signed api.Signed
 	err = h.store.Write(ctx, func(tx Tx) error {
-		grant, err := h.claim(tx, g, id, device, voucherKey(h.keys.Roaming, c.Code))
+		grant, err := h.claim(tx, g, id, device, c.Code)
 		if err != nil {
 			return err
 		}
@@ -106,8 +106,12 @@ func (h *Hub) redeem(ctx context.Context, g Gateway, c api.Claim) (api.Signed, e
 	return signed, err
 }
 
-func (h *Hub) claim(tx Tx, g Gateway, id, device, key string) (Grant, error) {
+func (h *Hub) claim(tx Tx, g Gateway, id, device, code string) (Grant, error) {
+	key := voucherKey(h.keys.Roaming, code)
 	batch, made, used, err := tx.Voucher(key)
+	if errors.Is(err, ErrNotFound) {
+		err = h.elsewhere(tx, g, code)
+	}
 	if err != nil {
 		return Grant{}, err
 	}
@@ -154,6 +158,32 @@ func (h *Hub) claim(tx Tx, g Gateway, id, device, key string) (Grant, error) {
 		return Grant{}, ErrRevoked
 	}
 	return grant, nil
+}
+
+// elsewhere is ErrNotFound, or says at which site of the reseller a code was
+// paid for.
+func (h *Hub) elsewhere(tx Tx, g Gateway, code string) error {
+	sites, err := tx.Sites(g.Reseller)
+	if err != nil {
+		return err
+	}
+	for _, s := range sites {
+		if s.ID == g.Site { // its gateway has the grant, or gets the push
+			continue
+		}
+		key, err := h.unseal(s)
+		if err != nil {
+			return err
+		}
+		grant, err := tx.GrantByKey(voucherKey(key, code))
+		if errors.Is(err, ErrNotFound) || err == nil && grant.Source != fromPayment {
+			continue
+		} else if err != nil {
+			return err
+		}
+		return &ElsewhereError{s.Name}
+	}
+	return ErrNotFound
 }
 
 // deviceOf returns a device's address as it is kept.

@@ -122,6 +122,17 @@ func invalid(format string, args ...any) error {
 	return &InputError{fmt.Sprintf(format, args...)}
 }
 
+// An ElsewhereError says at which site a code was paid for: it is an ErrUsed
+// everywhere else.
+type ElsewhereError struct{ Site string }
+
+func (e *ElsewhereError) Error() string {
+	return "this was paid for at " + e.Site + ": the code works there"
+}
+
+// Is makes it an ErrUsed.
+func (e *ElsewhereError) Is(target error) bool { return target == ErrUsed }
+
 // A TriesError says that a gateway has asked for too many codes that were not
 // good; After is when it is heard again.
 type TriesError struct{ After time.Duration }

@@ -143,13 +143,14 @@ func (b *batch) hear(c *change, before, after Payment) {
 }
 
 func (b *batch) write() error {
+	id, err := b.hub.newID()
+	if err != nil {
+		return err
+	}
 	for i := range b.said {
 		o := &b.said[i]
-		var err error
-		if o.ID, err = b.hub.newID(); err != nil {
-			return err
-		}
-		o.Raw = clip(o.Raw, 4096)
+		// In the order in which it was said, also within a millisecond.
+		o.ID, o.Raw = fmt.Sprintf("%s.%05d", id, i), clip(o.Raw, 4096)
 	}
 	if len(b.books) > 0 {
 		open, err := b.tx.BooksFrom()

@@ -141,6 +141,8 @@ type voucherRows interface {
 	AddGrants([]Grant) error
 	Grant(id string) (Grant, error)
 	GrantByRef(source, ref string) (Grant, error)
+	// GrantByKey finds it by its claim key.
+	GrantByKey(key string) (Grant, error)
 	RevokeGrant(id string) error
 	SetGrantVersion(id string, version uint32) error
 	// SellGrants marks those that a gateway has taken over.

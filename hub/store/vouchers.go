@@ -117,6 +117,10 @@ func (t *tx) GrantByRef(source, ref string) (hub.Grant, error) {
 	return one(t, grant, grantColumns+" WHERE source = $1 AND ref = $2", source, ref)
 }
 
+func (t *tx) GrantByKey(key string) (hub.Grant, error) {
+	return one(t, grant, grantColumns+" WHERE claim = $1 AND claim <> ''", key)
+}
+
 func (t *tx) RevokeGrant(id string) error {
 	return t.must("UPDATE grants SET revoked = 1 WHERE id = $1", id)
 }
