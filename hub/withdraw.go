@@ -40,6 +40,8 @@ type Withdrawal struct {
 
 	// Payer is the provider that pays; empty is by hand.
 	Payer string
+	// TheirFee says that the provider keeps the fee: it is sent all of Amount.
+	TheirFee bool
 	// Claimed is the admin who pays by hand or had the provider pay; Approved
 	// the second one, where the amount asks for one. They are never the same.
 	Claimed, Approved string // user ids
@@ -62,6 +64,14 @@ type Withdrawal struct {
 	Made, Changed time.Time
 }
 
+// sent is what the provider is told to pay.
+func (w Withdrawal) sent() zonegate.Money {
+	if w.TheirFee {
+		return w.Amount
+	}
+	return w.Net()
+}
+
 // Net is what the receiver gets.
 func (w Withdrawal) Net() zonegate.Money {
 	return zonegate.Money{Amount: w.Amount.Amount - w.Fee, Currency: w.Amount.Currency}
@@ -75,7 +85,8 @@ type Messenger interface {
 
 // A CodePayer is a Payer whose provider sends the receiver a code of its own
 // and pays when it gets it back. Payout then only asks for the code, so that
-// an order whose answer was lost can never be paid by itself.
+// an order whose answer was lost can never be paid by itself. It takes its own
+// fee off the amount.
 type CodePayer interface {
 	Payer
 	// Confirm hands over the code that the receiver got. A RejectedError is a

@@ -112,7 +112,7 @@ func (h *Hub) claimWithdrawal(ctx context.Context, by Actor, id string, hand boo
 			return w.wrong("somebody has claimed it")
 		}
 		if hand {
-			w.Payer = ""
+			w.Payer, w.TheirFee = "", false
 		}
 		w.Claimed, w.NextLook = by.User, time.Time{}
 		return h.startIfReady(tx, w)
@@ -291,8 +291,8 @@ func (h *Hub) ReverseWithdrawal(ctx context.Context, by Actor, id, statement str
 		}
 		w.State, w.Reason = PayoutReversed, clip(statement, 300)
 		return h.bookOut(tx, BookReversed, *w,
-			Posting{Account: w.source(), Amount: w.Net().Amount},
-			Posting{Account: AccountCharge, Amount: w.Fee},
+			Posting{Account: w.source(), Amount: w.sent().Amount},
+			Posting{Account: AccountCharge, Amount: w.Amount.Amount - w.sent().Amount},
 			Posting{Account: AccountReseller + w.Reseller, Amount: -w.Amount.Amount})
 	})
 }

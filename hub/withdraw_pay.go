@@ -57,8 +57,8 @@ func (h *Hub) paid(tx Tx, w *Withdrawal) error {
 	w.CodeHash, w.NextLook, w.Called = "", time.Time{}, time.Time{}
 	return h.bookOut(tx, BookPaidOut, *w,
 		Posting{Account: AccountBlocked + w.Reseller, Amount: w.Amount.Amount},
-		Posting{Account: w.source(), Amount: -w.Net().Amount},
-		Posting{Account: AccountCharge, Amount: -w.Fee})
+		Posting{Account: w.source(), Amount: -w.sent().Amount},
+		Posting{Account: AccountCharge, Amount: w.sent().Amount - w.Amount.Amount})
 }
 
 // alone is ErrPayoutOpen if another payout of the reseller is on its way. The
@@ -92,7 +92,7 @@ func (h *Hub) start(tx Tx, w *Withdrawal) error {
 
 // order is what the provider is told. Each attempt has a reference of its own.
 func (h *Hub) order(w Withdrawal) PayoutOrder {
-	o := PayoutOrder{Reference: w.Reference, Phone: w.Phone, Operator: w.Operator, Amount: w.Net(), ProviderRef: w.ProviderRef, Made: w.Made}
+	o := PayoutOrder{Reference: w.Reference, Phone: w.Phone, Operator: w.Operator, Amount: w.sent(), ProviderRef: w.ProviderRef, Made: w.Made}
 	if w.Attempt > 1 {
 		o.Reference += fmt.Sprint("r", w.Attempt)
 	}
@@ -172,7 +172,7 @@ func (h *Hub) observed(tx Tx, w *Withdrawal, obs PayoutObservation) error {
 		h.doubt(w, "the provider shows another payout than ours")
 		return nil
 	}
-	if a := obs.Amount; a.Amount != 0 && a != w.Net() {
+	if a := obs.Amount; a.Amount != 0 && a != w.sent() {
 		h.doubt(w, "the provider shows another amount than ours: "+spoken(a))
 		return nil
 	}

@@ -112,6 +112,20 @@ func (h *Hub) eligible(tx Tx, reseller string, r WithdrawalRule) (e Eligibility,
 	return e, nil
 }
 
+// WithdrawalRuleFor is the rule of a currency. With an empty one it is that of
+// the actor's sites, and for an admin the first.
+func (h *Hub) WithdrawalRuleFor(ctx context.Context, by Actor, cur string) (r WithdrawalRule, err error) {
+	err = h.store.Read(ctx, func(tx Tx) error {
+		if by.Reseller == "" && cur == "" {
+			r = h.payout.Rules[0]
+			return nil
+		}
+		r, err = h.ruleAt(tx, by.Reseller, cur)
+		return err
+	})
+	return r, err
+}
+
 // WithdrawalQuote says what a withdrawal would cost: FieldErrors for one that
 // is not possible.
 func (h *Hub) WithdrawalQuote(ctx context.Context, by Actor, cur string, amount int64, operator string) (q Quote, err error) {

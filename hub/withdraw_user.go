@@ -191,7 +191,7 @@ func (h *Hub) planned(tx Tx, reseller string, r WithdrawalRule, q WithdrawalRequ
 		return w, fmt.Errorf("%w: the hub has no messenger", ErrMessenger)
 	}
 	return Withdrawal{Reseller: reseller, Amount: zonegate.Money{Amount: q.Amount, Currency: r.Currency}, Fee: r.fee(q.Amount),
-		Phone: number, Operator: q.Operator, Payer: r.Payer}, nil
+		Phone: number, Operator: q.Operator, Payer: r.Payer, TheirFee: theirs}, nil
 }
 
 // payableFrom is from when on a reseller's money may go to a number. The first

@@ -9,17 +9,18 @@ import (
 )
 
 const withdrawalFields = `id, number, reference, reseller, by_user, by_name, user_number, wallet_number, amount, currency, fee, phone, operator,
-	state, reason, code_hash, code_expires, code_sends, tries, verified, not_before, payer, claimed, approved, attempt, called,
+	state, reason, code_hash, code_expires, code_sends, tries, verified, not_before, payer, their_fee, claimed, approved, attempt, called,
 	provider_ref, next_look, looks, processed, processed_by, processed_number, manual, notes, made, changed`
 
 const withdrawalColumns = "SELECT " + withdrawalFields + " FROM withdrawals"
 
 func withdrawal(s scanner) (w hub.Withdrawal, err error) {
-	var expires, verified, notBefore, called, next, processed, made, changed int64
+	var theirs, expires, verified, notBefore, called, next, processed, made, changed int64
 	err = s.Scan(&w.ID, &w.Number, &w.Reference, &w.Reseller, &w.User, &w.UserName, &w.UserNumber, &w.WalletNumber,
 		&w.Amount.Amount, &w.Amount.Currency, &w.Fee, &w.Phone, &w.Operator, &w.State, &w.Reason,
-		&w.CodeHash, &expires, &w.CodeSends, &w.Tries, &verified, &notBefore, &w.Payer, &w.Claimed, &w.Approved, &w.Attempt, &called,
+		&w.CodeHash, &expires, &w.CodeSends, &w.Tries, &verified, &notBefore, &w.Payer, &theirs, &w.Claimed, &w.Approved, &w.Attempt, &called,
 		&w.ProviderRef, &next, &w.Looks, &processed, &w.ProcessedBy, &w.ProcessedNumber, &w.Manual, &w.Notes, &made, &changed)
+	w.TheirFee = theirs != 0
 	w.CodeExpires, w.Verified, w.NotBefore, w.Called, w.NextLook = at(expires), at(verified), at(notBefore), at(called), at(next)
 	w.Processed, w.Made, w.Changed = at(processed), at(made), at(changed)
 	return w, err
@@ -32,10 +33,10 @@ func (t *tx) AddWithdrawal(w hub.Withdrawal) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	_, err = t.insert("INSERT INTO withdrawals ("+withdrawalFields+")", "", 36, []any{
+	_, err = t.insert("INSERT INTO withdrawals ("+withdrawalFields+")", "", 37, []any{
 		w.ID, n, w.Reference, w.Reseller, w.User, w.UserName, w.UserNumber, w.WalletNumber,
 		w.Amount.Amount, w.Amount.Currency, w.Fee, w.Phone, w.Operator, string(w.State), w.Reason,
-		w.CodeHash, ms(w.CodeExpires), w.CodeSends, w.Tries, ms(w.Verified), ms(w.NotBefore), w.Payer, w.Claimed, w.Approved, w.Attempt, ms(w.Called),
+		w.CodeHash, ms(w.CodeExpires), w.CodeSends, w.Tries, ms(w.Verified), ms(w.NotBefore), w.Payer, flag(w.TheirFee), w.Claimed, w.Approved, w.Attempt, ms(w.Called),
 		w.ProviderRef, ms(w.NextLook), w.Looks, ms(w.Processed), w.ProcessedBy, w.ProcessedNumber, w.Manual, w.Notes, ms(w.Made), ms(w.Changed)})
 	return n, err
 }
@@ -43,10 +44,10 @@ func (t *tx) AddWithdrawal(w hub.Withdrawal) (int64, error) {
 func (t *tx) ChangeWithdrawal(w hub.Withdrawal) error {
 	return t.must(`UPDATE withdrawals SET state = $2, reason = $3, code_hash = $4, code_expires = $5, code_sends = $6, tries = $7,
 		verified = $8, not_before = $9, claimed = $10, approved = $11, attempt = $12, called = $13, provider_ref = $14, next_look = $15,
-		looks = $16, processed = $17, processed_by = $18, processed_number = $19, manual = $20, notes = $21, changed = $22, payer = $23 WHERE id = $1`,
+		looks = $16, processed = $17, processed_by = $18, processed_number = $19, manual = $20, notes = $21, changed = $22, payer = $23, their_fee = $24 WHERE id = $1`,
 		w.ID, string(w.State), w.Reason, w.CodeHash, ms(w.CodeExpires), w.CodeSends, w.Tries,
 		ms(w.Verified), ms(w.NotBefore), w.Claimed, w.Approved, w.Attempt, ms(w.Called), w.ProviderRef, ms(w.NextLook),
-		w.Looks, ms(w.Processed), w.ProcessedBy, w.ProcessedNumber, w.Manual, w.Notes, ms(w.Changed), w.Payer)
+		w.Looks, ms(w.Processed), w.ProcessedBy, w.ProcessedNumber, w.Manual, w.Notes, ms(w.Changed), w.Payer, flag(w.TheirFee))
 }
 
 func (t *tx) Withdrawal(id string) (hub.Withdrawal, error) {

@@ -9,7 +9,7 @@ CREATE TABLE withdrawals (
 	state TEXT NOT NULL, reason TEXT NOT NULL,
 	code_hash TEXT NOT NULL, code_expires BIGINT NOT NULL, code_sends BIGINT NOT NULL, tries BIGINT NOT NULL,
 	verified BIGINT NOT NULL, not_before BIGINT NOT NULL,
-	payer TEXT NOT NULL, claimed TEXT NOT NULL, approved TEXT NOT NULL, attempt BIGINT NOT NULL, called BIGINT NOT NULL,
+	payer TEXT NOT NULL, their_fee BIGINT NOT NULL, claimed TEXT NOT NULL, approved TEXT NOT NULL, attempt BIGINT NOT NULL, called BIGINT NOT NULL,
 	provider_ref TEXT NOT NULL, next_look BIGINT NOT NULL, looks BIGINT NOT NULL,
 	processed BIGINT NOT NULL, processed_by TEXT NOT NULL, processed_number BIGINT NOT NULL,
 	manual TEXT NOT NULL, notes TEXT NOT NULL, made BIGINT NOT NULL, changed BIGINT NOT NULL);
