@@ -61,6 +61,7 @@ type fakeHub struct {
 	after     []string // Last-Event-ID of streams and pages
 	streams   map[chan struct{}]bool
 	catalogue api.Catalogue
+	channels  []api.Channel
 	now       func() time.Time
 	signer    ed25519.PrivateKey
 	tls       *tls.Config
@@ -268,7 +269,7 @@ func (h *fakeHub) behave(w http.ResponseWriter, r *http.Request) {
 		now := h.now()
 		beat := api.Beat{
 			Time: now, Signature: base64.StdEncoding.EncodeToString(ed25519.Sign(h.signer, api.TimeMessage(b.Nonce, now))),
-			Head: h.head, Entry: h.base + uint64(len(h.entries)),
+			Head: h.head, Entry: h.base + uint64(len(h.entries)), Channels: h.channels,
 		}
 		h.mu.Unlock()
 		h.set(func() { h.beats = append(h.beats, b) })
