@@ -33,7 +33,7 @@ Providers:
   PUT    /_control/callbacks            {"mypayga":"https://...","kkiapay":"https://..."}: what is declared in their dashboards
   PUT    /_control/nelsius              {"available":500000,"kyc":"verified"}: the wallet
 
-Faults of answers: 500, half, hang, null, strings, numbers, html, drop, delay, printed, missing. The call has been done, unless
+Faults of answers: 500, half, hang, null, strings, numbers, html, drop, refuse, delay, printed, missing. The call has been done, unless
 "before":true. delay takes "wait_ms". path begins with RGZ's own (/forfaits), or /flexpay/paymentService, /mypayga/payment/gethash,
 /kkiapay/status, /nelsius/withdrawals/request, /sms. Faults of money: amount (with "amount" in minor units, or half), currency,
 forged; path /flexpay/charge, /flexpay/payout, /mypayga/refund. Faults of callbacks: lost, double, late (wait_ms), reorder;

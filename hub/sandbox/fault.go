@@ -6,7 +6,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -24,6 +26,7 @@ const (
 	FaultNumbers = "numbers" // strings of digits are numbers
 	FaultPage    = "html"    // a page of something in between, with status 200
 	FaultDrop    = "drop"    // no answer, the connection is cut
+	FaultRefuse  = "refuse"  // in process: no connection; else drop before it is done
 	FaultDelay   = "delay"   // the answer comes late
 	FaultPrinted = "printed" // broken as in the document's sample, where it is
 	FaultMissing = "missing" // a lookup does not find what is there
@@ -41,7 +44,7 @@ const (
 )
 
 var (
-	answerFaults   = []string{FaultError, FaultHalf, FaultHang, FaultNull, FaultStrings, FaultNumbers, FaultPage, FaultDrop, FaultDelay, FaultPrinted, FaultMissing}
+	answerFaults   = []string{FaultError, FaultHalf, FaultHang, FaultNull, FaultStrings, FaultNumbers, FaultPage, FaultDrop, FaultRefuse, FaultDelay, FaultPrinted, FaultMissing}
 	chargeFaults   = []string{FaultAmount, FaultCurrency, FaultForged}
 	callbackFaults = []string{FaultLost, FaultDouble, FaultLate, FaultReorder}
 	faultKinds     = slices.Concat(answerFaults, chargeFaults, callbackFaults)
@@ -130,6 +133,9 @@ func (s *Server) call(w http.ResponseWriter, r *http.Request, path string, do fu
 	f, _ := s.take(path, 0, answerFaults)
 	cleared := s.cleared
 	s.mu.Unlock()
+	if f.Kind == FaultRefuse {
+		cutOff(r, &net.OpError{Op: "dial", Net: "tcp", Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)})
+	}
 	var a answer
 	if !f.Before {
 		a = do(r)
@@ -143,10 +149,10 @@ func (s *Server) call(w http.ResponseWriter, r *http.Request, path string, do fu
 		fmt.Fprint(w, "<!doctype html><title>Log in</title><p>Please accept the terms.\n")
 		return
 	case FaultDrop:
-		panic(http.ErrAbortHandler) // cuts the connection
+		cutOff(r, &net.OpError{Op: "read", Net: "tcp", Err: os.NewSyscallError("read", syscall.ECONNRESET)})
 	case FaultHang:
 		if isInside(r) {
-			panic(http.ErrAbortHandler)
+			cutOff(r, &net.OpError{Op: "read", Net: "tcp", Err: os.ErrDeadlineExceeded})
 		}
 		select {
 		case <-r.Context().Done():
@@ -279,6 +285,17 @@ func respellValue(v any, kind string) any {
 	return v
 }
 
+// A broken connection is what a caller in process gets.
+type broken struct{ err error }
+
+// cutOff ends a call without an answer.
+func cutOff(r *http.Request, err error) {
+	if isInside(r) {
+		panic(broken{err})
+	}
+	panic(http.ErrAbortHandler)
+}
+
 // insideKey marks requests that never saw a network.
 type insideKey struct{}
 
@@ -299,13 +316,17 @@ func (s *Server) RoundTrip(r *http.Request) (answer *http.Response, err error) {
 	defer in.Body.Close()
 	w := &recorder{header: http.Header{}}
 	defer func() {
-		switch p := recover(); {
+		p := recover()
+		failure, isBroken := p.(broken)
+		switch {
+		case isBroken:
+			answer, err = nil, failure.err
 		case p == http.ErrAbortHandler && w.flushed:
 			// The head and half of the body are there.
 			answer = w.result(r)
 			answer.Body = io.NopCloser(io.MultiReader(&w.body, cut{}))
 		case p == http.ErrAbortHandler:
-			answer, err = nil, fmt.Errorf("reading the answer: %w", syscall.ECONNRESET)
+			answer, err = nil, io.ErrUnexpectedEOF
 		case p != nil:
 			panic(p)
 		}

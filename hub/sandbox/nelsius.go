@@ -91,12 +91,20 @@ func (s *Server) routeNelsius() {
 	lay("POST /admin/withdrawals/{id}/fail", "/admin/fail", true, s.nelFail)
 }
 
+// A nelError is an answer that is no.
+type nelError struct {
+	Success bool                `json:"success"`
+	Message string              `json:"message"`
+	Errors  map[string][]string `json:"errors,omitempty"`
+	KYC     string              `json:"kyc_status,omitempty"`
+}
+
 func nelNo(status int, message string) answer {
-	return answer{status: status, body: map[string]any{"success": false, "message": message}}
+	return answer{status: status, body: nelError{Message: message}}
 }
 
 func nelInvalid(errors map[string][]string) answer {
-	return answer{status: http.StatusBadRequest, body: map[string]any{"success": false, "message": "Validation error", "errors": errors}}
+	return answer{status: http.StatusBadRequest, body: nelError{Message: "Validation error", Errors: errors}}
 }
 
 func nelYes(status int, message string, data any) answer {
@@ -139,7 +147,7 @@ func (s *Server) nelLogin(r *http.Request) answer {
 	o := s.o.Nelsius
 	admin := is(o.AdminEmail, o.AdminPassword)
 	if !admin && !is(o.Email, o.Password) {
-		return answer{status: http.StatusUnauthorized, body: map[string]any{"success": false, "message": "Identifiants invalides"}}
+		return nelNo(http.StatusUnauthorized, "Identifiants invalides")
 	}
 	token := s.mixed(40)
 	s.nel.tokens[token] = nelToken{admin, s.now().Add(nelTokenLife)}
@@ -168,7 +176,7 @@ func (s *Server) nelNeedsKYC() (answer, bool) {
 	if nelKYC[s.nel.kyc] > 0 {
 		return answer{}, false
 	}
-	return answer{status: http.StatusForbidden, body: map[string]any{"success": false, "message": "Vérification KYC requise pour les retraits", "kyc_status": "pending"}}, true
+	return answer{status: http.StatusForbidden, body: nelError{Message: "Vérification KYC requise pour les retraits", KYC: "pending"}}, true
 }
 
 func (s *Server) nelEligible(*http.Request) answer {
