@@ -44,11 +44,11 @@ func (s *Server) offer(h *web.Home, mac zonegate.MAC) {
 		return
 	}
 	for i, plan := range s.Gate.Plans() {
-		usable, away := channelsFor(channels, plan)
+		usable, why := s.channelsFor(channels, plan)
 		if len(usable) > 0 {
 			h.Plans[i].Pay = planLink(h.Page, plan.ID, false)
-		} else if away {
-			h.NoPay = web.TextPayAway
+		} else if why != web.TextNone {
+			h.NoPay = why
 		}
 	}
 }
@@ -79,19 +79,21 @@ func planLink(p web.Page, plan string, again bool) string {
 	return to
 }
 
-// channelsFor are those that can be used now for a plan; away says that there
-// are others.
-func channelsFor(channels []zonegate.Channel, plan zonegate.Plan) (usable []zonegate.Channel, away bool) {
+// channelsFor are those that can be used now for a plan, or else why not; none
+// and no reason where there are no others.
+func (s *Server) channelsFor(channels []zonegate.Channel, plan zonegate.Plan) (usable []zonegate.Channel, why web.Text) {
 	for _, ch := range channels {
 		switch {
 		case plan.Price.Amount <= 0 || ch.Currency != plan.Price.Currency:
+		case s.NoPages && ch.Flow == zonegate.FlowRedirect:
+			why = web.TextPayNoPages
 		case ch.Away != "":
-			away = true
+			why = web.TextPayAway
 		default:
 			usable = append(usable, ch)
 		}
 	}
-	return usable, away
+	return usable, why
 }
 
 // sold is a plan that can be paid by mobile money now, and by which channels.
@@ -102,7 +104,7 @@ func (s *Server) sold(id string) (zonegate.Plan, []zonegate.Channel, bool) {
 	channels, online := s.Till.Channels()
 	for _, plan := range s.Gate.Plans() {
 		if plan.ID == id && online {
-			usable, _ := channelsFor(channels, plan)
+			usable, _ := s.channelsFor(channels, plan)
 			return plan, usable, len(usable) > 0
 		}
 	}

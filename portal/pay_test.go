@@ -324,6 +324,16 @@ func TestPayIsHiddenWithItsReason(t *testing.T) {
 	till.channels = []zonegate.Channel{away}
 	lacks(t, home(), link)
 	has(t, home(), "Mobile payment does not answer right now")
+	// Where the provider's page cannot be opened, other channels still can.
+	till.channels = []zonegate.Channel{card}
+	has(t, home(), link)
+	z.server.NoPages = true
+	lacks(t, home(), link)
+	has(t, home(), "this WiFi cannot open the payment page")
+	till.channels = []zonegate.Channel{card, mtn}
+	has(t, home(), link)
+	lacks(t, z.do(call{target: "/pay?plan=b-day", accept: browser}).Body.String(), "KKiaPay")
+	z.server.NoPages = false
 	// Another currency is none.
 	usd := mtn
 	usd.Currency = "USD"

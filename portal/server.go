@@ -87,6 +87,9 @@ type Server struct {
 	// Till has mobile payments collected; nil where there are none. Customers
 	// whom a NAS holds have vouchers alone.
 	Till Till
+	// NoPages says that customers cannot reach a provider's page before they are
+	// online, so they cannot pay there.
+	NoPages bool
 
 	// Hotspots and Tickets sign customers in at the NASes that hold them; nil
 	// where there are none.

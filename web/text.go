@@ -111,6 +111,7 @@ const (
 	TextPayUnderWay
 	TextPaySee
 	TextPayOffline
+	TextPayNoPages
 	TextPayAway
 	TextPayAwayNext
 	TextPayStarting
@@ -307,6 +308,10 @@ var texts = [textCount][languages]string{
 	TextPayOffline: {
 		"Pas de paiement mobile en ce moment : la borne WiFi n’a pas de connexion. Les codes du vendeur marchent.",
 		"No mobile payment right now: the WiFi box has no connection. Codes from the seller work.",
+	},
+	TextPayNoPages: {
+		"Pas de paiement mobile ici : ce WiFi ne peut pas ouvrir la page de paiement. Les codes du vendeur marchent.",
+		"No mobile payment here: this WiFi cannot open the payment page. Codes from the seller work.",
 	},
 	TextPayAway:     {"Le paiement mobile ne répond pas en ce moment.", "Mobile payment does not answer right now."},
 	TextPayAwayNext: {"Essayez plus tard, ou achetez un code chez le vendeur.", "Try later, or buy a code from the seller."},

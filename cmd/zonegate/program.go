@@ -67,6 +67,7 @@ type program struct {
 	radius  *radiusService
 	hub     *hubService
 	overlay *overlay
+	payWay  *payWay // nil where nobody can pay on a provider's page
 	// roaming is the gate of the portal where there may be a hub.
 	roaming *roamingGate
 	control *control.Server
@@ -107,6 +108,9 @@ func (p *program) tasks() []task {
 			task{"the portal", p.after(p.servePortal)},
 			task{"the name server", p.after(p.serveNames)},
 		)
+	}
+	if p.payWay != nil {
+		list = append(list, task{"the way to payment pages", p.after(p.payWay.Run)})
 	}
 	if p.router != nil {
 		list = append(list, task{"the watch over the MikroTik", p.watchRouter})
@@ -168,6 +172,9 @@ func (p *program) build(ctx context.Context) error {
 	p.overlay = &overlay{config: p.config, garden: newGarden(p.config.Garden.Domains), setLink: p.setLink()}
 	if p.hub, err = newHubService(p.config, p.gate, c, p.overlay, p.log); err != nil {
 		return err
+	}
+	if p.shaper != nil && p.hub.pay != nil {
+		p.payWay = &payWay{gate: p.gate, till: p.hub.pay, path: p.shaper, clock: c, log: p.log}
 	}
 	p.radius = newRADIUSService(p.config, book, p.gate, c, p.log)
 	p.radius.page = p.portalServer
@@ -370,6 +377,9 @@ func (p *program) serveNames(ctx context.Context) error {
 			Device: p.config.Network.LAN, Port: p.config.DNS.Port, Upstreams: p.config.DNS.Upstream,
 			Domains: domains, Garden: p.shaper, Name: p.config.Portal.Name, Log: p.log,
 		}
+		if p.payWay != nil {
+			s.Pay, s.PayGarden = p.payWay.leads, kernel.PayHosts{Shaper: p.shaper}
+		}
 		err := until(ctx, s.Run, func(ctx context.Context) { p.overlay.garden.await(ctx, domains) })
 		if err != nil || ctx.Err() != nil {
 			return err
@@ -428,7 +438,7 @@ func (p *program) portalServer() *portal.Server {
 		s.Gate = p.roaming
 	}
 	if p.hub.pay != nil {
-		s.Till = p.hub.pay
+		s.Till, s.NoPages = p.hub.pay, p.payWay == nil
 	}
 	return s
 }

@@ -72,10 +72,10 @@ func (p *patterns) match(name string) bool {
 	}
 }
 
-// addresses returns the addresses of garden names in an answer, and their
+// addresses returns the addresses of names that match in an answer, and their
 // longest TTL. It follows the aliases from the question; what comes after the
-// first garden name in that chain counts, and nothing else in the answer does.
-func (p *patterns) addresses(q *query, answer []byte) (addrs []netip.Addr, ttl time.Duration) {
+// first such name in that chain counts, and nothing else in the answer does.
+func addresses(match func(name string) bool, q *query, answer []byte) (addrs []netip.Addr, ttl time.Duration) {
 	var parser dnsmessage.Parser
 	h, err := parser.Start(answer)
 	if err != nil || h.RCode != dnsmessage.RCodeSuccess || parser.SkipAllQuestions() != nil {
@@ -124,7 +124,7 @@ func (p *patterns) addresses(q *query, answer []byte) (addrs []netip.Addr, ttl t
 
 	name, inside := canonical(q.question.Name), false
 	for range maxChain {
-		if inside = inside || p.match(name); inside {
+		if inside = inside || match(name); inside {
 			for _, f := range all {
 				if f.owner == name && len(addrs) < maxLearned && !slices.Contains(addrs, f.addr) {
 					addrs = append(addrs, f.addr)
@@ -148,10 +148,16 @@ func (p *patterns) addresses(q *query, answer []byte) (addrs []netip.Addr, ttl t
 // answer: its next packet goes there. If that fails the answer still leaves,
 // because it is true, and a customer who has paid can use it.
 func (s *Server) learn(ctx context.Context, q *query, answer []byte) {
-	if s.patterns.empty() {
-		return
+	if !s.patterns.empty() {
+		s.learnFor(ctx, s.Garden, s.patterns.match, q, answer)
 	}
-	addrs, ttl := s.patterns.addresses(q, answer)
+	if s.PayGarden != nil {
+		s.learnFor(ctx, s.PayGarden, s.Pay, q, answer)
+	}
+}
+
+func (s *Server) learnFor(ctx context.Context, garden Garden, match func(name string) bool, q *query, answer []byte) {
+	addrs, ttl := addresses(match, q, answer)
 	lan := s.lan.prefixes
 	public := slices.DeleteFunc(addrs, func(a netip.Addr) bool {
 		reject := !isPublic(a) || slices.ContainsFunc(lan(), func(p netip.Prefix) bool { return p.Contains(a.Unmap()) })
@@ -168,7 +174,7 @@ func (s *Server) learn(ctx context.Context, q *query, answer []byte) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, allowTimeout)
 	defer cancel()
-	if err := s.Garden.Allow(ctx, public, ttl); err != nil {
+	if err := garden.Allow(ctx, public, ttl); err != nil {
 		if !s.noGarden.Swap(true) {
 			s.Log.Error("dns: garden addresses cannot be allowed", "err", err)
 		}

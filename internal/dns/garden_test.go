@@ -216,3 +216,38 @@ func TestManyAddresses(t *testing.T) {
 		t.Errorf("%d addresses were learned, want %d", len(g.addrs), maxLearned)
 	}
 }
+
+// TestLearnForPayers checks that the pages of a provider are learned apart from
+// the garden, by names that change while the server runs.
+func TestLearnForPayers(t *testing.T) {
+	up := newUpstream(t, "127.0.0.1", good)
+	everybody, payers := new(fakeGarden), new(fakeGarden)
+	var open atomic.Bool
+	s := &Server{
+		Upstreams: []netip.AddrPort{up.addr}, Garden: everybody, Domains: []string{"free.example.org"},
+		PayGarden: payers, Pay: func(name string) bool { return open.Load() && name == "pay.example.org" },
+	}
+	c := dial(t, start(t, s, "127.0.0.1"))
+	allowed := func(g *fakeGarden) int {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		return len(g.addrs)
+	}
+	for _, step := range []struct {
+		name       string
+		open       bool
+		free, paid int
+	}{
+		{"pay.example.org.", false, 0, 0},
+		{"free.example.org.", true, 1, 0},
+		{"www.example.org.", true, 1, 0},
+		{"PAY.example.org.", true, 1, 1},
+		{"pay.example.org.", false, 1, 1},
+	} {
+		open.Store(step.open)
+		wantAddress(t, c.ask(question(step.name, dnsmessage.TypeA)))
+		if free, paid := allowed(everybody), allowed(payers); free != step.free || paid != step.paid {
+			t.Errorf("%s: %d for everybody and %d for payers, want %d and %d", step.name, free, paid, step.free, step.paid)
+		}
+	}
+}

@@ -68,6 +68,12 @@ type Server struct {
 	// Garden learns the addresses of Domains. Nil if there are no Domains.
 	Garden Garden
 
+	// Pay says whether a name (lower case, no final dot) leads to a provider's
+	// page, where customers pay, and PayGarden learns its addresses. Both are nil
+	// if nobody pays on a page. Pay must be quick and safe for concurrent use.
+	Pay       func(name string) bool
+	PayGarden Garden
+
 	// Name is the DNS name of the portal. It is answered with the addresses of
 	// the LAN; names below it are not. Optional.
 	Name string

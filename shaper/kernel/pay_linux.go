@@ -51,24 +51,25 @@ func isPayMark(mark uint32) bool { return mark >= firstPayMark && mark <= lastPa
 
 func (p *payer) quota() string { return payPrefix + strconv.FormatUint(uint64(p.mark), 16) }
 
-// SetPayers makes exactly these devices payers. Repeating it changes nothing
-// but what is read of their octets; it also adopts what an earlier process
-// left. A payer that goes online keeps its connections.
-func (s *Shaper) SetPayers(ctx context.Context, want []Payer) error {
+// SetPayers makes exactly these devices payers. Repeating it changes nothing;
+// it also adopts what an earlier process left. A payer that goes online keeps
+// its connections. Busy are the payers that have sent or got something since
+// it was called last.
+func (s *Shaper) SetPayers(ctx context.Context, want []Payer) (busy []zonegate.MAC, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := ctx.Err(); err != nil {
-		return err
+		return nil, err
 	}
 	if len(want) == 0 && len(s.payers) == 0 && s.adopted {
-		return nil
+		return nil, nil
 	}
 	if !s.adopted || !s.table {
 		if err := errors.Join(s.prepare(), s.adopt()); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	s.readPayers()
+	busy = s.readPayers()
 	now := s.clock.Now().Mono
 	var b nft.Batch
 	var gone, fresh []*payer
@@ -102,17 +103,17 @@ func (s *Shaper) SetPayers(ctx context.Context, want []Payer) error {
 		}
 	}
 	if !s.table {
-		return nil // with the table
+		return busy, nil // with the table
 	}
 	for _, p := range fresh {
 		s.addPayer(&b, p, now)
 	}
 	if b.Len() == 0 {
-		return nil
+		return busy, nil
 	}
 	if err := s.commit(&b); err != nil {
 		s.repairSoon(0)
-		return err
+		return busy, err
 	}
 	var errs []error
 	for _, p := range gone {
@@ -120,7 +121,7 @@ func (s *Shaper) SetPayers(ctx context.Context, want []Payer) error {
 			errs = append(errs, s.nft.DeleteMark(p.mark))
 		}
 	}
-	return errors.Join(errs...)
+	return busy, errors.Join(errs...)
 }
 
 // nextPayMark is one that has not been used for long: flows may still have it.
@@ -171,15 +172,18 @@ func (s *Shaper) removePayer(b *nft.Batch, p *payer) {
 	}
 }
 
-// readPayers notes what payers have used, for a table that is made anew.
-func (s *Shaper) readPayers() {
+// readPayers notes what payers have used, also for a table that is made anew.
+func (s *Shaper) readPayers() (busy []zonegate.MAC) {
 	for _, p := range s.payers {
-		if p.placed {
-			if q, err := s.nft.Quota(tableName, p.quota()); err == nil {
-				p.used = q.Consumed
-			}
+		if !p.placed {
+			continue
+		}
+		if q, err := s.nft.Quota(tableName, p.quota()); err == nil && q.Consumed != p.used {
+			p.used = q.Consumed
+			busy = append(busy, p.Device)
 		}
 	}
+	return busy
 }
 
 // replacePayers puts the payers into a table that is made anew.

@@ -16,11 +16,13 @@ import (
 var payAddrs = []netip.Addr{netip.MustParseAddr(garden4), netip.MustParseAddr(garden6)}
 
 // payers tells who may pay, and where.
-func (e *enforced) payers(want ...kernel.Payer) {
+func (e *enforced) payers(want ...kernel.Payer) (busy []zonegate.MAC) {
 	e.t.Helper()
-	if err := e.SetPayers(e.t.Context(), want); err != nil {
+	busy, err := e.SetPayers(e.t.Context(), want)
+	if err != nil {
 		e.t.Fatalf("setting payers: %v", err)
 	}
+	return busy
 }
 
 func (e *enforced) payPages(ttl time.Duration) {
@@ -144,7 +146,12 @@ func TestPayer(t *testing.T) {
 	if !exchange(c, 10) {
 		t.Fatal("no answer")
 	}
-	e.payers(p)
+	if busy := e.payers(p); len(busy) != 1 || busy[0] != p.Device {
+		t.Errorf("busy %v", busy)
+	}
+	if busy := e.payers(p); len(busy) != 0 {
+		t.Errorf("busy without a packet: %v", busy)
+	}
 	if !exchange(c, 1) {
 		t.Error("telling the same again has cut the payer")
 	}
