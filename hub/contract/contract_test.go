@@ -30,7 +30,7 @@ var wire = []any{
 	api.Forfait{}, api.Forfaits{}, api.Initiate{}, api.Initiated{}, api.WebhookAnswer{}, api.PaymentStatus{},
 	api.Generate{}, api.Voucher{}, api.Vouchers{}, api.Summary{}, api.Split{}, api.Problem{}, api.Login{}, api.Token{},
 	api.Money{}, api.Enrol{}, api.Enrolled{}, api.Plan{}, api.Catalogue{}, api.Entry{}, api.Usage{}, api.Reports{},
-	api.Reported{}, api.Heartbeat{}, api.Health{}, api.Beat{}, api.Claim{}, api.Intent{}, api.Payment{},
+	api.Reported{}, api.Heartbeat{}, api.Health{}, api.Beat{}, api.Claim{}, api.Intent{}, api.Payment{}, api.Channel{},
 	api.Push{}, api.Signed{}, api.Pushes{}, api.PlanSet{}, api.PlanWithdrawn{}, api.BatchIssued{}, api.BatchRevoked{},
 	api.GrantIssued{}, api.GrantRevoked{}, api.GatewayRevoked{}, api.Brand{}, api.Garden{}, api.Link{}, api.Message{},
 	api.Ack{}, api.Acks{},

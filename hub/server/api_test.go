@@ -1,7 +1,6 @@
 package server
 
 import (
-	"context"
 	"crypto/ed25519"
 	"encoding/json"
 	"errors"
@@ -157,55 +156,6 @@ func (w *world) wantNoSecrets(secrets ...string) {
 		if strings.Contains(log, s) {
 			w.Error("a secret is in the log")
 		}
-	}
-}
-
-// A fakeProvider pays everything.
-type fakeProvider struct{ hooks [][]byte }
-
-func (p *fakeProvider) Initiate(_ context.Context, _ hub.Actor, i api.Initiate) (api.Initiated, error) {
-	if i.ForfaitID == "none" {
-		return api.Initiated{}, hub.ErrNotFound
-	}
-	return api.Initiated{PaymentURL: "https://pay.example/1", TransactionID: "t-1"}, nil
-}
-
-func (p *fakeProvider) Status(_ context.Context, _ hub.Actor, id string) (api.PaymentStatus, error) {
-	if id != "t-1" {
-		return api.PaymentStatus{}, hub.ErrNotFound
-	}
-	return api.PaymentStatus{Status: "completed", AmountFCFA: 500, Provider: "MTN_MOMO"}, nil
-}
-
-func (p *fakeProvider) Webhook(_ context.Context, body []byte) error {
-	p.hooks = append(p.hooks, body)
-	return nil
-}
-
-func TestPaymentsOfAProvider(t *testing.T) {
-	p := &fakeProvider{}
-	w := newWorld(t, t.TempDir()+"/hub.db", func(o *Options) { o.Payments, o.WebhookSecret = p, "the secret of the provider" })
-	w.call(ask{path: api.PathInitiate, token: w.reseller, body: api.Initiate{ForfaitID: "f", Provider: "MTN_MOMO"}, status: 201})
-	w.call(ask{path: api.PathInitiate, token: w.reseller, body: api.Initiate{ForfaitID: "none", Provider: "MTN_MOMO"}, status: 404, code: api.CodeNotFound})
-	w.call(ask{path: api.PathPayments + "/t-1/status", token: w.reseller, status: 200})
-	w.call(ask{path: api.PathPayments + "/t-2/status", token: w.reseller, status: 404, code: api.CodeNotFound})
-	hook := ask{path: api.PathWebhook, body: `{"transactionId":"LVFNrK1nx"}`, header: http.Header{}}
-	for _, secret := range []string{"", "the secret", "the secret of the provider ", "THE SECRET OF THE PROVIDER"} {
-		hook.header.Set(api.HeaderSecret, secret)
-		hook.status, hook.code = 401, api.CodeUnauthorized
-		// Go trims the blank at the end, so that one is right.
-		if strings.TrimSpace(secret) != "the secret of the provider" {
-			w.call(hook)
-		}
-	}
-	if len(p.hooks) != 0 {
-		t.Fatal("a call without the secret reached the provider's side")
-	}
-	hook.header.Set(api.HeaderSecret, "the secret of the provider")
-	hook.status, hook.code = 200, ""
-	w.call(hook)
-	if len(p.hooks) != 1 || string(p.hooks[0]) != `{"transactionId":"LVFNrK1nx"}` {
-		t.Errorf("hooks: %q", p.hooks)
 	}
 }
 

@@ -160,6 +160,3 @@ func (s *Server) claim(c *call, r *http.Request, g hub.Gateway) error {
 	}
 	return writeJSON(c, http.StatusOK, signed)
 }
-
-// intent is answered honestly until a provider can be configured.
-func (s *Server) intent(*call, *http.Request, hub.Gateway) error { return errNoPayments }

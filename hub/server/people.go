@@ -1,8 +1,6 @@
 package server
 
 import (
-	"crypto/sha256"
-	"crypto/subtle"
 	"net/http"
 	"slices"
 	"strconv"
@@ -126,64 +124,6 @@ func number(r *http.Request, name string, without, most int) (int, error) {
 		return 0, refuse(http.StatusBadRequest, api.CodeBadRequest, name+" must be a number from 1 to "+strconv.Itoa(most))
 	}
 	return n, nil
-}
-
-func (s *Server) initiate(c *call, r *http.Request) error {
-	by, err := s.user(c, r)
-	if err != nil {
-		return err
-	}
-	var i api.Initiate
-	if err := readJSON(c, r, &i, true); err != nil {
-		return err
-	}
-	if i.ForfaitID == "" || i.Provider == "" {
-		return refuse(http.StatusUnprocessableEntity, api.CodeBadRequest, "forfait_id and provider must be given")
-	}
-	if s.payments == nil {
-		return errNoPayments
-	}
-	started, err := s.payments.Initiate(r.Context(), by, i)
-	if err != nil {
-		return err
-	}
-	return writeJSON(c, http.StatusCreated, started)
-}
-
-func (s *Server) paymentStatus(c *call, r *http.Request) error {
-	by, err := s.user(c, r)
-	if err != nil {
-		return err
-	}
-	if s.payments == nil {
-		return errNoPayments
-	}
-	status, err := s.payments.Status(r.Context(), by, r.PathValue("id"))
-	if err != nil {
-		return err
-	}
-	return writeJSON(c, http.StatusOK, status)
-}
-
-// webhook is for the provider alone. Its secret proves nothing about the body,
-// so what it says is a hint.
-func (s *Server) webhook(c *call, r *http.Request) error {
-	if s.secret == "" || s.payments == nil {
-		return errNoPayments
-	}
-	// Hashed, so that the time says nothing of the length either.
-	want, got := sha256.Sum256([]byte(s.secret)), sha256.Sum256([]byte(r.Header.Get(api.HeaderSecret)))
-	if subtle.ConstantTimeCompare(want[:], got[:]) != 1 {
-		return refuse(http.StatusUnauthorized, api.CodeUnauthorized, "the header "+api.HeaderSecret+" is missing or wrong")
-	}
-	body, err := readAll(c, r)
-	if err != nil {
-		return err
-	}
-	if err := s.payments.Webhook(r.Context(), body); err != nil {
-		return err
-	}
-	return writeJSON(c, http.StatusOK, api.WebhookAnswer{Status: "processed"})
 }
 
 func (s *Server) generate(c *call, r *http.Request) error {

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -21,25 +22,20 @@ import (
 // Base is where the paths of package api begin.
 const Base = "/api/v1"
 
-// Payments start and follow payments at a provider. Its errors are answered
-// like those of hub.Hub.
-type Payments interface {
-	Initiate(ctx context.Context, by hub.Actor, i api.Initiate) (api.Initiated, error)
-	Status(ctx context.Context, by hub.Actor, transaction string) (api.PaymentStatus, error)
-	// Webhook takes the body of a provider's call whose secret was right. It
-	// is a hint: the provider is asked before anything counts as paid.
-	Webhook(ctx context.Context, body []byte) error
-}
-
 // Options are what a Server works with.
 type Options struct {
 	Hub    *hub.Hub
 	Tokens Tokens
 	// Pages serves everything that is no API; nil is nothing.
 	Pages http.Handler
-	// Payments is nil without a provider: what asks for one is told so.
-	Payments Payments
-	// WebhookSecret is what a provider sends as api.HeaderSecret.
+	// Callbacks read what providers send, by the provider's name. See also
+	// UseCallbacks.
+	Callbacks map[string]hub.CallbackReader
+	// Webhook is the provider that calls api.PathWebhook: one of Callbacks, or
+	// "" for none.
+	Webhook string
+	// WebhookSecret is what it must send as api.HeaderSecret; "" leaves that to
+	// its CallbackReader.
 	WebhookSecret string
 	// Proxies are believed about the caller's address (X-Forwarded-For).
 	Proxies []netip.Prefix
@@ -57,16 +53,19 @@ type Options struct {
 // Limits bound what one caller may do. Many customers of mobile networks share
 // an address, so those by address are generous.
 type Limits struct {
-	Login   Limit // by address, and by user name
-	Enrol   Limit // by address
-	Claims  Limit // by gateway
-	Calls   Limit // by gateway: reports, heartbeats, answers and catalogues together
-	Streams Limit // opened by a gateway
+	Login     Limit // by address, and by user name
+	Enrol     Limit // by address
+	Claims    Limit // by gateway
+	Calls     Limit // by gateway: reports, heartbeats, answers and catalogues together
+	Streams   Limit // opened by a gateway
+	Payments  Limit // started by a gateway, or by a user
+	Callbacks Limit // by address
 }
 
 // DefaultLimits are for the open internet.
 func DefaultLimits() Limits {
-	return Limits{Login: Limit{20, 20}, Enrol: Limit{30, 30}, Claims: Limit{30, 60}, Calls: Limit{600, 600}, Streams: Limit{20, 20}}
+	return Limits{Login: Limit{20, 20}, Enrol: Limit{30, 30}, Claims: Limit{30, 60}, Calls: Limit{600, 600}, Streams: Limit{20, 20},
+		Payments: Limit{60, 60}, Callbacks: Limit{6000, 1000}}
 }
 
 // A Server serves one process's share of the hub.
@@ -75,8 +74,10 @@ type Server struct {
 	// authenticate is hub.Authenticate.
 	authenticate func(ctx context.Context, token string) (hub.Gateway, error)
 	tokens       Tokens
-	payments     Payments
+	webhookOf    string
 	secret       string
+	readers      atomic.Pointer[map[string]hub.CallbackReader]
+	hints        chan hinted
 	proxies      []netip.Prefix
 	tls          *tls.Config
 	log          *slog.Logger
@@ -84,7 +85,7 @@ type Server struct {
 	mux          *http.ServeMux
 	lines        lines
 
-	logins, names, enrols, claims, calls, opens *limiter
+	logins, names, enrols, claims, calls, opens, pays, callers *limiter
 }
 
 // New returns a Server. It starts nothing: see Run.
@@ -93,16 +94,20 @@ func New(o Options) *Server {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	s := &Server{
-		hub: o.Hub, authenticate: o.Hub.Authenticate, tokens: o.Tokens, payments: o.Payments, secret: o.WebhookSecret, proxies: o.Proxies, log: o.Log,
+		hub: o.Hub, authenticate: o.Hub.Authenticate, tokens: o.Tokens, webhookOf: o.Webhook, secret: o.WebhookSecret,
+		hints: make(chan hinted, maxHints), proxies: o.Proxies, log: o.Log,
 		fanout: newFanout(o.Hub, o.Log), mux: http.NewServeMux(),
-		logins: newLimiter(o.Limits.Login, "too many attempts to sign in from this address; wait a moment"),
-		names:  newLimiter(o.Limits.Login, "too many attempts to sign in with this name; wait a moment"),
-		enrols: newLimiter(o.Limits.Enrol, "too many gateways ask to be let in from this address; wait a moment"),
-		claims: newLimiter(o.Limits.Claims, "too many codes were tried at this gateway; wait a moment"),
-		calls:  newLimiter(o.Limits.Calls, "this gateway calls too often; wait a moment"),
-		opens:  newLimiter(o.Limits.Streams, "this gateway opens its stream too often: do two share one identity?"),
+		logins:  newLimiter(o.Limits.Login, "too many attempts to sign in from this address; wait a moment"),
+		names:   newLimiter(o.Limits.Login, "too many attempts to sign in with this name; wait a moment"),
+		enrols:  newLimiter(o.Limits.Enrol, "too many gateways ask to be let in from this address; wait a moment"),
+		claims:  newLimiter(o.Limits.Claims, "too many codes were tried at this gateway; wait a moment"),
+		calls:   newLimiter(o.Limits.Calls, "this gateway calls too often; wait a moment"),
+		opens:   newLimiter(o.Limits.Streams, "this gateway opens its stream too often: do two share one identity?"),
+		pays:    newLimiter(o.Limits.Payments, "too many payments are started here; wait a moment"),
+		callers: newLimiter(o.Limits.Callbacks, "too many calls from this address; wait a moment"),
 	}
 	s.lines.most = int64(o.Connections)
+	s.UseCallbacks(o.Callbacks)
 	if o.TLS != nil {
 		s.tls = o.TLS.Clone()
 		// A stream is taken over from net/http, which only HTTP/1.1 allows.
@@ -141,6 +146,9 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return s.fanout.watch(ctx) })
 	g.Go(func() error { return s.fanout.deliver(ctx) })
+	for range hinting {
+		g.Go(func() error { return s.takeHints(ctx) })
+	}
 	g.Go(func() error {
 		if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
 			return fmt.Errorf("serving HTTP: %w", err)
@@ -192,8 +200,11 @@ func (s *Server) route(pages http.Handler) {
 	lay("POST", Base+api.PathReports, s.asGateway(s.bounded(s.reports)))
 	lay("POST", Base+api.PathHeartbeat, s.asGateway(s.bounded(s.heartbeat)))
 	lay("POST", Base+api.PathClaims, s.asGateway(s.claim))
-	lay("POST", Base+api.PathIntents, s.asGateway(s.intent))
-	lay("GET", Base+api.PathIntents+"/{id}", s.asGateway(s.intent))
+	lay("POST", Base+api.PathIntents, s.asGateway(s.startPayment))
+	lay("GET", Base+api.PathIntents+"/{id}", s.asGateway(s.bounded(s.paymentOf)))
+	// From providers.
+	lay("POST", hub.PathCallbacks+"{provider}", s.callback)
+	lay("GET", hub.PathCallbacks+"{provider}", s.callback)
 	// For what stands before or beside us.
 	lay("GET", "/healthz", s.health)
 	lay("GET", "/readyz", s.ready)

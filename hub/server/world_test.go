@@ -167,7 +167,7 @@ func (w *world) serve(change func(*Options)) {
 	w.ok(err)
 	w.log = &logged{}
 	log := slog.New(slog.NewTextHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	w.hub = hub.New(hub.Options{Store: st, Keys: w.keys, Hasher: plainHasher{}, Now: w.now, Log: log})
+	w.hub = hub.New(hub.Options{Store: st, Keys: w.keys, Hasher: plainHasher{}, Now: w.now, Log: log, PublicURL: "https://hub.example/"})
 	ctx, cancel := context.WithCancel(context.Background())
 	var tasks sync.WaitGroup
 	tasks.Go(func() { w.hub.Run(ctx) })

@@ -1,0 +1,195 @@
+package server
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"errors"
+	"io"
+	"net/http"
+	"time"
+
+	"zonegate/hub"
+	"zonegate/sync/api"
+)
+
+// startPayment answers within 12 seconds, whatever the provider does.
+func (s *Server) startPayment(c *call, r *http.Request, g hub.Gateway) error {
+	if err := s.pays.take(g.ID, time.Now()); err != nil {
+		return err
+	}
+	var q api.Intent
+	if err := readJSON(c, r, &q, false); err != nil {
+		return err
+	}
+	if !s.hub.TakesPayments() {
+		return errNoPayments
+	}
+	p, err := s.hub.StartPayment(r.Context(), g, q)
+	if err != nil {
+		return err
+	}
+	return writeJSON(c, http.StatusOK, p)
+}
+
+func (s *Server) paymentOf(c *call, r *http.Request, g hub.Gateway) error {
+	p, err := s.hub.PaymentOf(r.Context(), g, r.PathValue("id"))
+	if err != nil {
+		return s.unlessNone(err)
+	}
+	return writeJSON(c, http.StatusOK, p)
+}
+
+// unlessNone says that there is no provider rather than no payment.
+func (s *Server) unlessNone(err error) error {
+	if errors.Is(err, hub.ErrNotFound) && !s.hub.TakesPayments() {
+		return errNoPayments
+	}
+	return err
+}
+
+func (s *Server) initiate(c *call, r *http.Request) error {
+	by, err := s.user(c, r)
+	if err != nil {
+		return err
+	}
+	var i api.Initiate
+	if err := readJSON(c, r, &i, true); err != nil {
+		return err
+	}
+	if i.ForfaitID == "" || i.Provider == "" {
+		return refuse(http.StatusUnprocessableEntity, api.CodeBadRequest, "forfait_id and provider must be given")
+	}
+	if !s.hub.TakesPayments() {
+		return errNoPayments
+	}
+	if err := s.pays.take(by.User, time.Now()); err != nil {
+		return err
+	}
+	started, err := s.hub.Initiate(r.Context(), by, i)
+	if err != nil {
+		return err
+	}
+	return writeJSON(c, http.StatusCreated, started)
+}
+
+func (s *Server) paymentStatus(c *call, r *http.Request) error {
+	by, err := s.user(c, r)
+	if err != nil {
+		return err
+	}
+	status, err := s.hub.PaymentStatus(r.Context(), by, r.PathValue("id"))
+	if err != nil {
+		return s.unlessNone(err)
+	}
+	return writeJSON(c, http.StatusOK, status)
+}
+
+// UseCallbacks replaces the readers of callbacks, as after a change of a
+// provider's secret.
+func (s *Server) UseCallbacks(readers map[string]hub.CallbackReader) {
+	own := make(map[string]hub.CallbackReader, len(readers))
+	for name, r := range readers {
+		own[name] = r
+	}
+	s.readers.Store(&own)
+}
+
+// webhook is for one provider alone. Its secret proves nothing about the body,
+// so what it says is a hint.
+func (s *Server) webhook(c *call, r *http.Request) error {
+	reader, ok := (*s.readers.Load())[s.webhookOf]
+	if !ok {
+		return errNoPayments
+	}
+	if s.secret != "" {
+		// Hashed, so that the time says nothing of the length either.
+		want, got := sha256.Sum256([]byte(s.secret)), sha256.Sum256([]byte(r.Header.Get(api.HeaderSecret)))
+		if subtle.ConstantTimeCompare(want[:], got[:]) != 1 {
+			return errNotTheirs
+		}
+	}
+	if err := s.hear(c, r, s.webhookOf, reader); err != nil {
+		return err
+	}
+	return writeJSON(c, http.StatusOK, api.WebhookAnswer{Status: "processed"})
+}
+
+var errNotTheirs = refuse(http.StatusUnauthorized, api.CodeUnauthorized, "the header "+api.HeaderSecret+" or the signature is missing or wrong")
+
+// thanks is what a customer sees whom a provider's page sends back.
+const thanks = "Merci. Revenez a la page du WiFi.\nThank you. Go back to the WiFi page.\n"
+
+// callback takes what a provider sends to its own path.
+func (s *Server) callback(c *call, r *http.Request) error {
+	if err := s.callers.take(s.caller(r), time.Now()); err != nil {
+		return err
+	}
+	provider := r.PathValue("provider")
+	reader, ok := (*s.readers.Load())[provider]
+	if !ok {
+		return refuse(http.StatusNotFound, api.CodeNotFound, "there is no such provider")
+	}
+	if err := s.hear(c, r, provider, reader); err != nil {
+		return err
+	}
+	if r.Method == http.MethodGet {
+		c.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		c.Header().Set("Cache-Control", "no-store")
+		io.WriteString(c, thanks)
+		return nil
+	}
+	return writeJSON(c, http.StatusOK, api.WebhookAnswer{Status: "processed"})
+}
+
+// A hinted is a callback that was read.
+type hinted struct {
+	provider string
+	hint     hub.Hint
+}
+
+const (
+	maxHints = 1000 // waiting
+	hinting  = 16   // taken at the same time
+)
+
+// hear reads a callback and leaves it to takeHints: a provider does not wait
+// until it was asked. If too many wait it is passed over, since the payment is
+// looked up in its time.
+func (s *Server) hear(c *call, r *http.Request, provider string, reader hub.CallbackReader) error {
+	body, err := readAll(c, r)
+	if err != nil {
+		return err
+	}
+	hint, err := reader.ReadCallback(r.Header, r.URL.Query(), body)
+	switch {
+	case errors.Is(err, hub.ErrUnauthorized):
+		return errNotTheirs
+	case err != nil:
+		return refuse(http.StatusBadRequest, api.CodeBadRequest, "this is no call of the provider's")
+	}
+	select {
+	case s.hints <- hinted{provider, hint}:
+	default:
+		s.log.Warn("passing over a callback: too many wait", "provider", provider)
+	}
+	return nil
+}
+
+// takeHints takes callbacks until ctx is over.
+func (s *Server) takeHints(ctx context.Context) error {
+	for {
+		var x hinted
+		select {
+		case <-ctx.Done():
+			return nil
+		case x = <-s.hints:
+		}
+		err := s.hub.TakeHint(ctx, x.provider, x.hint)
+		if errors.Is(err, hub.ErrNotFound) {
+			s.log.Info("a callback is about no payment", "provider", x.provider)
+		} else if err != nil && ctx.Err() == nil {
+			s.log.Error("taking a callback", "provider", x.provider, "err", err)
+		}
+	}
+}
