@@ -36,6 +36,7 @@ func defineSandbox(f *flag.FlagSet) action {
 	f.StringVar(&o.MyPayGa.CallbackSecret, "mypayga-secret", "", "`secret` that its callbacks are signed with")
 	f.StringVar(&o.KKiaPay.WebhookURL, "kkiapay-webhook", "", "`address` that KKiaPay calls back to")
 	f.StringVar(&o.KKiaPay.WebhookSecret, "kkiapay-secret", o.KKiaPay.WebhookSecret, "`secret` that its callbacks carry")
+	f.BoolVar(&o.Quirks.CheckPayouts, "flexpay-check-payouts", false, "have FlexPay's check find payouts too, of which its document says nothing")
 	f.BoolVar(&o.Quirks.Automatic, "nelsius-automatic", false, "have Nelsius pay validated withdrawals by itself")
 	return func(ctx context.Context, e *env, args []string) error {
 		if err := none(args); err != nil {

@@ -267,9 +267,18 @@ func TestControlOfProviders(t *testing.T) {
 	if list := b.Open(); len(list) != 2 {
 		t.Fatalf("%d wait", len(list))
 	}
-	b.must(204, "POST", "/_control/charges/R1/approve", nil, "")
+	page := b.must(200, "GET", "/_control/phones", nil, "")
+	for _, c := range b.Open() {
+		if at := `formaction="/_control/charges/` + c.ID; !strings.Contains(page, c.Phone) || !strings.Contains(page, at+`/approve"`) || !strings.Contains(page, at+`/refuse"`) {
+			t.Error(page)
+		}
+	}
+	b.must(204, "POST", "/_control/charges/R1/approve", formType, "")
 	b.must(404, "POST", "/_control/charges/R1/approve", nil, "")
 	b.must(204, "POST", "/_control/charges/R2/refuse", nil, `{"reason":"no"}`)
+	if page = b.must(200, "GET", "/_control/phones", nil, ""); !strings.Contains(page, "Nothing waits") {
+		t.Error(page)
+	}
 	b.must(404, "POST", "/_control/charges/R3/forge", nil, "")
 	if text := b.must(200, "GET", "/_control/movements?reference=R1", nil, ""); !strings.Contains(text, `"money":{"amount":10000,"currency":"CDF"}`) {
 		t.Error(text)

@@ -20,6 +20,7 @@ RGZ:
   PUT    /_control/payments/{id}        {"status":"completed"}, and amount_fcfa if another was paid
   PUT    /_control/summaries/{month}    what the summary of 2026-02 says
 Providers:
+  GET    /_control/phones               a page for a browser: what waits for an answer, with buttons
   GET    /_control/charges              what providers were asked to move; ?open=1, ?reference=X
   POST   /_control/charges/{id}/approve the customer pays now; {id} is the provider's or the merchant's
   POST   /_control/charges/{id}/refuse  he does not; {"reason":"..."} if you like

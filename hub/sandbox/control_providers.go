@@ -23,12 +23,13 @@ func (s *Server) controlProviders(lay func(pattern string, do func(r *http.Reque
 			return (q.Get("open") == "" || c.State == StateOpen) && (ref == "" || c.Reference == ref || c.ID == ref)
 		}))
 	})
+	lay("GET /phones", func(*http.Request) answer { return shownPage(phones(s.Open())) })
 	lay("POST /charges/{id}/approve", func(r *http.Request) answer { return outcome(s.Approve(r.PathValue("id"))) })
 	lay("POST /charges/{id}/refuse", func(r *http.Request) answer {
 		var in struct {
 			Reason string `json:"reason"`
 		}
-		if r.ContentLength != 0 {
+		if r.Header.Get("Content-Type") != "application/x-www-form-urlencoded" && r.ContentLength != 0 {
 			if a, ok := readControl(r, &in); !ok {
 				return a
 			}

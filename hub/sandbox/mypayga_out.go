@@ -10,6 +10,16 @@ import (
 	"zonegate/sync/api"
 )
 
+// The words by which transfers and refunds end. The document prints the last
+// of a transfer alone.
+const (
+	TransferDone   = "Succes"
+	TransferFailed = "Echec"
+	TransferPoor   = "Echec-solde ins."
+	RefundDone     = "Remboursement effectue."
+	RefundWaits    = "Remboursement en attente de validation."
+)
+
 // A gaRefund is made by create and moves money by send, once.
 type gaRefund struct {
 	id, description string
@@ -63,9 +73,9 @@ func (s *Server) gaTransferred(r *http.Request, _ bool) answer {
 	if c == nil || c.Provider != MyPayGa || c.Kind != KindPayout {
 		return none
 	}
-	state := map[string]string{StateOpen: "En cours", StatePaid: "Succes", StateFailed: "Echec"}[c.State]
+	state := map[string]string{StateOpen: "En cours", StatePaid: TransferDone, StateFailed: TransferFailed}[c.State]
 	if c.State == StateFailed && c.plan == poor {
-		state = "Echec-solde ins."
+		state = TransferPoor
 	}
 	a := answer{status: http.StatusOK, missing: &none, body: struct {
 		Status  string `json:"status"`
@@ -179,11 +189,11 @@ func (s *Server) gaRefundInfos(r *http.Request, _ bool) answer {
 	if f == nil {
 		return none
 	}
-	status, message := "200", "Remboursement en attente de validation."
+	status, message := "200", RefundWaits
 	var done *string
 	if f.charge != nil && f.charge.State != StateOpen {
 		at := gaTime(f.charge.Settled)
-		done, message = &at, "Remboursement effectue."
+		done, message = &at, RefundDone
 		if f.charge.State != StatePaid {
 			status, message = "400", "Echec du remboursement."
 		}

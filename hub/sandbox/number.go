@@ -115,5 +115,6 @@ func NumbersHelp() string {
 	for _, c := range testCards {
 		fmt.Fprintf(&b, "  %-16s  %s %s, %s\n", c.number, c.code, c.message, c.brand)
 	}
+	fmt.Fprintf(&b, "\nMyPayGa says of transfers %q, %q and %q, and of a refund that was made %q.\n", TransferDone, TransferFailed, TransferPoor, RefundDone)
 	return b.String()
 }

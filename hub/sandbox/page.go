@@ -59,6 +59,25 @@ func ended(title, text, back string) page {
 	return page(b + pageFoot)
 }
 
+// phones is the page of what waits for an answer, as the customers' phones
+// would show it, with two buttons each.
+func phones(open []Charge) page {
+	var b strings.Builder
+	e := html.EscapeString
+	fmt.Fprintf(&b, pageHead, `<meta http-equiv="refresh" content="2">`, "Phones")
+	b.WriteString("<h1>Phones</h1>\n")
+	if len(open) == 0 {
+		b.WriteString("<p>Nothing waits for an answer.</p>\n")
+	}
+	for _, c := range open {
+		at := "/_control/charges/" + url.PathEscape(c.ID)
+		fmt.Fprintf(&b, "<h2>%s</h2>\n<p>%s, %s: %s %s</p>\n<form method=\"post\"><button formaction=\"%s/approve\">Approve</button><button formaction=\"%s/refuse\">Refuse</button></form>\n",
+			e(c.Phone), e(c.Provider), e(c.Kind), fixed(c.Asked.Amount, decimals(c.Asked.Currency)), e(c.Asked.Currency), e(at), e(at))
+	}
+	b.WriteString(pageFoot)
+	return page(b.String())
+}
+
 // website is an address if a browser may be sent there.
 func website(address string) string {
 	if u, err := url.Parse(address); err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" {
