@@ -132,8 +132,12 @@ func (s *shop) other() *shop {
 // intent draws one.
 func (s *shop) intent() api.Intent {
 	s.drawn++
-	return api.Intent{IntentID: instance(fmt.Sprint("intent", s.drawn)), Plan: s.forfait.Plan.ID, PlanVersion: s.forfait.Plan.Version, Provider: "MTN_MOMO",
-		Phone: "2290161000000", Device: "02:00:00:00:00:01", Claim: instance(fmt.Sprint("claim", s.drawn))}
+	return s.forIntent(s.drawn)
+}
+
+func (s *shop) forIntent(n int) api.Intent {
+	return api.Intent{IntentID: instance(fmt.Sprint("intent", n)), Plan: s.forfait.Plan.ID, PlanVersion: s.forfait.Plan.Version, Provider: "MTN_MOMO",
+		Phone: "2290161000000", Device: "02:00:00:00:00:01", Claim: instance(fmt.Sprint("claim", n))}
 }
 
 func (s *shop) start(q api.Intent) api.Payment {
