@@ -185,11 +185,16 @@ func (s *Server) takeHints(ctx context.Context) error {
 			return nil
 		case x = <-s.hints:
 		}
+		found := true
 		err := s.hub.TakeHint(ctx, x.provider, x.hint)
 		if errors.Is(err, hub.ErrNotFound) {
-			s.log.Info("a callback is about no payment", "provider", x.provider)
-		} else if err != nil && ctx.Err() == nil {
+			found, err = s.hub.PayoutHint(ctx, x.provider, x.hint)
+		}
+		switch {
+		case err != nil && ctx.Err() == nil:
 			s.log.Error("taking a callback", "provider", x.provider, "err", err)
+		case !found:
+			s.log.Info("a callback is about nothing", "provider", x.provider)
 		}
 	}
 }
