@@ -264,7 +264,7 @@ func TestPayNumbers(t *testing.T) {
 	// Another operator's number is asked about, once for the same number.
 	form := z.payForm("b-day", "MTN_MOMO", moovNumber)
 	w := z.do(call{target: "/pay", form: form, accept: browser})
-	has(t, w.Body.String(), "Ce numéro est peut-être chez Moov Money", `value="MTN_MOMO" required checked`)
+	has(t, w.Body.String(), "Ce numéro est peut-être chez Moov Money", `value="MTN_MOMO" checked required`)
 	if w.Code != http.StatusConflict || len(z.gate.Intents(macA)) != 0 {
 		t.Errorf("another operator: %d", w.Code)
 	}

@@ -25,7 +25,7 @@ type placed struct {
 // device can pass from one session to another.
 type edit struct {
 	unlive, undevice, unquota, undown, unup []nft.Element
-	unpayer                                 []nft.Element
+	unpayer, payer                          []nft.Element
 	unobject                                []string
 	object                                  []quotaObject
 	quota, down, up, device, live, heir     []nft.Element
@@ -45,7 +45,7 @@ type quotaObject struct {
 
 func (e *edit) empty() bool {
 	return len(e.unlimit)+len(e.uncount)+len(e.unlimitObject)+len(e.limitObject)+len(e.limitDown)+len(e.countDown)+
-		len(e.unpayer)+len(e.unlive)+len(e.undevice)+len(e.unquota)+len(e.undown)+len(e.unup)+len(e.unobject)+
+		len(e.unpayer)+len(e.payer)+len(e.unlive)+len(e.undevice)+len(e.unquota)+len(e.undown)+len(e.unup)+len(e.unobject)+
 		len(e.object)+len(e.quota)+len(e.down)+len(e.device)+len(e.live)+len(e.heir) == 0
 }
 
@@ -157,4 +157,5 @@ func (e *edit) write(b *nft.Batch) {
 	change(b.AddElements, setDevice, e.device)
 	change(b.AddElements, setLive, e.live)
 	change(b.AddElements, setHeir, e.heir)
+	change(b.AddElements, setPayer, e.payer)
 }

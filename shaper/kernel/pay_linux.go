@@ -5,7 +5,6 @@ import (
 	"errors"
 	"net/netip"
 	"strconv"
-	"strings"
 	"time"
 
 	"zonegate"
@@ -29,9 +28,9 @@ type Payer struct {
 type payer struct {
 	Payer
 	mark uint32
-	// used is what the quota had counted when it was last read, beyond quotas
-	// that are gone.
-	used uint64
+	// used is what the quota had counted when it was last read; before is what
+	// those had that are gone with their table.
+	used, before uint64
 	// placed says that the table has it.
 	placed bool
 }
@@ -42,8 +41,7 @@ const (
 	// maxPayers bounds how many can be at once. The gate bounds payments.
 	maxPayers = 256
 	payPrefix = "pay"
-	// samePayer is how much the end of a payer found may differ from its
-	// order's.
+	// samePayer is how much the ends of one payer may differ.
 	samePayer = 2 * time.Second
 )
 
@@ -51,9 +49,9 @@ func isPayMark(mark uint32) bool { return mark >= firstPayMark && mark <= lastPa
 
 func (p *payer) quota() string { return payPrefix + strconv.FormatUint(uint64(p.mark), 16) }
 
-// SetPayers makes exactly these devices payers. Repeating it changes nothing;
-// it also adopts what an earlier process left. A payer that goes online keeps
-// its connections. Busy are the payers that have sent or got something since
+// SetPayers makes exactly these devices payers. Repeating it changes nothing.
+// Those of an earlier process stay until the first orders, which must have been
+// given, and have to be set again. A payer that goes online keeps its connections. Busy are the payers that have sent or got something since
 // it was called last.
 func (s *Shaper) SetPayers(ctx context.Context, want []Payer) (busy []zonegate.MAC, err error) {
 	s.mu.Lock()
@@ -61,18 +59,13 @@ func (s *Shaper) SetPayers(ctx context.Context, want []Payer) (busy []zonegate.M
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	if len(want) == 0 && len(s.payers) == 0 && s.adopted {
-		return nil, nil
-	}
-	if !s.adopted || !s.table {
-		if err := errors.Join(s.prepare(), s.adopt()); err != nil {
-			return nil, err
-		}
+	if !s.settled {
+		return nil, errors.New("nobody can pay before the first orders")
 	}
 	busy = s.readPayers()
 	now := s.clock.Now().Mono
-	var b nft.Batch
-	var gone, fresh []*payer
+	var e edit
+	var gone []*payer
 	keep := map[zonegate.MAC]bool{}
 	for _, w := range want {
 		if w.Until <= now || keep[w.Device] || len(keep) >= maxPayers {
@@ -81,7 +74,6 @@ func (s *Shaper) SetPayers(ctx context.Context, want []Payer) (busy []zonegate.M
 		keep[w.Device] = true
 		p := s.payers[w.Device]
 		if p != nil && p.placed && (p.Until-w.Until).Abs() < samePayer {
-			p.Octets = w.Octets // an adopted one does not know
 			continue
 		}
 		if p != nil {
@@ -89,7 +81,7 @@ func (s *Shaper) SetPayers(ctx context.Context, want []Payer) (busy []zonegate.M
 		}
 		p = &payer{Payer: w, mark: s.nextPayMark()}
 		s.payers[w.Device] = p
-		fresh = append(fresh, p)
+		s.addPayer(&e, p, now)
 	}
 	for d, p := range s.payers {
 		if !keep[d] {
@@ -97,20 +89,17 @@ func (s *Shaper) SetPayers(ctx context.Context, want []Payer) (busy []zonegate.M
 			delete(s.payers, d)
 		}
 	}
-	for _, p := range gone {
-		if p.placed {
-			s.removePayer(&b, p)
-		}
-	}
 	if !s.table {
 		return busy, nil // with the table
 	}
-	for _, p := range fresh {
-		s.addPayer(&b, p, now)
+	for _, p := range gone {
+		s.removePayer(&e, p)
 	}
-	if b.Len() == 0 {
+	if e.empty() {
 		return busy, nil
 	}
+	var b nft.Batch
+	e.write(&b)
 	if err := s.commit(&b); err != nil {
 		s.repairSoon(0)
 		return busy, err
@@ -141,34 +130,30 @@ func (s *Shaper) nextPayMark() uint32 {
 }
 
 // addPayer lets a payer in.
-func (s *Shaper) addPayer(b *nft.Batch, p *payer, now time.Duration) {
+func (s *Shaper) addPayer(e *edit, p *payer, now time.Duration) {
 	left := max(p.Until-now, time.Millisecond)
 	key := nft.Host32(p.mark)
-	b.AddQuota(tableName, p.quota(), p.Octets, min(p.used, p.Octets), true)
-	b.AddElements(setQuota, nft.Element{Key: key, Object: p.quota()})
-	b.AddElements(setDown, nft.Element{Key: key, Data: classID(majorDown, gardenMinor)})
-	b.AddElements(setUp, nft.Element{Key: key, Data: classID(majorUp, gardenMinor)})
-	b.AddElements(setLive, nft.Element{Key: key, Timeout: left})
-	b.AddElements(setPayer, nft.Element{Key: nft.HW(p.Device), Data: key, Timeout: left})
-	p.placed = true
+	p.before, p.used, p.placed = p.before+p.used, 0, true
+	e.object = append(e.object, quotaObject{p.quota(), max(p.Octets-min(p.before, p.Octets), 1)})
+	e.quota = append(e.quota, nft.Element{Key: key, Object: p.quota()})
+	e.down = append(e.down, nft.Element{Key: key, Data: classID(majorDown, gardenMinor)})
+	e.up = append(e.up, nft.Element{Key: key, Data: classID(majorUp, gardenMinor)})
+	e.live = append(e.live, nft.Element{Key: key, Timeout: left})
+	e.payer = append(e.payer, nft.Element{Key: nft.HW(p.Device), Data: key, Timeout: left})
 }
 
-// removePayer takes a payer out; the kernel may have let go of what times out.
-// The flows of one that is online now pass to its session.
-func (s *Shaper) removePayer(b *nft.Batch, p *payer) {
-	key := nft.Host32(p.mark)
-	for set, e := range map[*nft.Set]nft.Element{
-		setLive: {Key: key}, setPayer: {Key: nft.HW(p.Device), Data: key},
-	} {
-		b.AddElements(set, e)
-		b.DelElements(set, e)
-	}
-	b.DelElements(setQuota, nft.Element{Key: key})
-	b.DelElements(setDown, nft.Element{Key: key})
-	b.DelElements(setUp, nft.Element{Key: key})
-	b.DelQuota(tableName, p.quota())
+// removePayer takes a payer out. The flows of one that is online now pass to
+// its session.
+func (s *Shaper) removePayer(e *edit, p *payer) {
+	key := nft.Element{Key: nft.Host32(p.mark)}
+	e.unlive = append(e.unlive, key)
+	e.unquota = append(e.unquota, key)
+	e.undown = append(e.undown, key)
+	e.unup = append(e.unup, key)
+	e.unpayer = append(e.unpayer, nft.Element{Key: nft.HW(p.Device), Data: key.Key})
+	e.unobject = append(e.unobject, p.quota())
 	if x := s.devices[p.Device]; x != nil {
-		b.AddElements(setHeir, nft.Element{Key: key, Data: markKey(x.order.Session)})
+		e.heir = append(e.heir, nft.Element{Key: key.Key, Data: markKey(x.order.Session)})
 	}
 }
 
@@ -187,76 +172,50 @@ func (s *Shaper) readPayers() (busy []zonegate.MAC) {
 }
 
 // replacePayers puts the payers into a table that is made anew.
-func (s *Shaper) replacePayers(b *nft.Batch) {
+func (s *Shaper) replacePayers(e *edit) {
 	now := s.clock.Now().Mono
 	for d, p := range s.payers {
 		if p.Until <= now {
 			delete(s.payers, d)
 			continue
 		}
-		s.addPayer(b, p, now)
+		s.addPayer(e, p, now)
 	}
 }
 
-// foundPayer is what the table says about a payer's mark.
-type foundPayer struct {
-	device        zonegate.MAC
-	expires       time.Duration
-	live          bool
-	down, up      bool
-	quota         bool // in the map
-	object        bool
-	limit, octets uint64
-}
-
-// adoptPayers takes over the payers of an earlier process, and has what is left
-// of others removed with the first orders.
-func (s *Shaper) adoptPayers(found map[uint32]*foundPayer) {
-	now := s.clock.Now().Mono
-	for mark, f := range found {
-		s.payMark = max(s.payMark, mark)
-		if f.live && f.device != (zonegate.MAC{}) && f.down && f.up && f.quota && f.object {
-			s.payers[f.device] = &payer{
-				Payer: Payer{Device: f.device, Until: now + f.expires, Octets: f.limit},
-				mark:  mark, used: f.octets, placed: true,
-			}
-			continue
-		}
-		key := nft.Element{Key: nft.Host32(mark)}
-		e := &s.stray.edit
-		if f.live {
-			e.unlive = append(e.unlive, key)
-		}
-		if f.device != (zonegate.MAC{}) {
-			e.unpayer = append(e.unpayer, nft.Element{Key: nft.HW(f.device), Data: key.Key})
-		}
-		if f.quota {
-			e.unquota = append(e.unquota, key)
-		}
-		if f.down {
-			e.undown = append(e.undown, key)
-		}
-		if f.up {
-			e.unup = append(e.unup, key)
-		}
-		if f.object {
-			e.unobject = append(e.unobject, (&payer{mark: mark}).quota())
-		}
+// payerLeft notes an element of a payer of an earlier process, to be removed
+// with the first orders. Its mark is not used again soon: flows may have it.
+func (f *foundTable) payerLeft(set *nft.Set, e nft.Element) bool {
+	name := e.Key
+	if set == setPayer {
+		name = e.Data
 	}
-}
-
-// payMarkOf reads the mark in the name of a payer's quota.
-func payMarkOf(name string) (uint32, bool) {
-	hex, ok := strings.CutPrefix(name, payPrefix)
-	mark, err := strconv.ParseUint(hex, 16, 32)
-	return uint32(mark), ok && err == nil && isPayMark(uint32(mark))
+	mark, _ := nft.FromHost32(name)
+	if !isPayMark(mark) {
+		return false
+	}
+	f.payMark = max(f.payMark, mark)
+	left := nft.Element{Key: e.Key, Data: e.Data}
+	switch set {
+	case setPayer:
+		f.payers.unpayer = append(f.payers.unpayer, left)
+	case setLive:
+		f.payers.unlive = append(f.payers.unlive, left)
+	case setDown:
+		f.payers.undown = append(f.payers.undown, left)
+	case setUp:
+		f.payers.unup = append(f.payers.unup, left)
+	case setQuota:
+		f.payers.unquota = append(f.payers.unquota, left)
+	}
+	return true
 }
 
 // PayHosts are what payers may reach besides the walled garden.
-type PayHosts struct{ *Shaper }
+type PayHosts struct{ Shaper *Shaper }
 
 // Allow lets payers reach addresses for as long as ttl (what a name server said
 // about a name of a provider's).
 func (h PayHosts) Allow(ctx context.Context, addrs []netip.Addr, ttl time.Duration) error {
-	return h.allow(ctx, h.payHosts, setPay4, setPay6, addrs, ttl)
+	return h.Shaper.allow(ctx, h.Shaper.payHosts, setPay4, setPay6, addrs, ttl)
 }

@@ -246,8 +246,8 @@ func TestPayerCapAndTime(t *testing.T) {
 	}
 }
 
-// TestPayerSurvives has payers go on while the process restarts, with what
-// they have used, and after somebody has deleted the table.
+// TestPayerSurvives has payers go on while the process restarts, and after
+// somebody has deleted the table, with what they have used.
 func TestPayerSurvives(t *testing.T) {
 	t.Parallel()
 	z := newZone(t, 2)
@@ -280,8 +280,14 @@ func TestPayerSurvives(t *testing.T) {
 	if !exchange(conn, 2) {
 		t.Error("the payer is cut when the next process begins")
 	}
-	e.payers(p)
+	if _, err := e.SetPayers(t.Context(), nil); err == nil {
+		t.Error("payers were taken before the first orders")
+	}
 	e.apply(order(5, z.phones[1], 10))
+	e.payers(p)
+	if got := fetch(t, z.phones[0], garden4, most/2); got != most/2 {
+		t.Fatalf("%d octets", got)
+	}
 	e.payers(p)
 	if !exchange(conn, 2) {
 		t.Error("the payer is cut when the next process is told")

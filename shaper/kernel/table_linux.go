@@ -139,8 +139,8 @@ func (s *Shaper) rebuild() error {
 			addGarden(&b, setPay4, setPay6, a, ttl)
 		}
 	}
-	s.replacePayers(&b)
 	var e edit
+	s.replacePayers(&e)
 	clear(s.quotas)
 	if s.police {
 		s.forgetCounts()
@@ -221,6 +221,7 @@ func (s *Shaper) adopt() error {
 			}
 		}
 	}
+	s.stray.edit = found.payers
 	now, mono := time.Now(), s.clock.Now().Mono
 	for id, f := range found.sessions {
 		c, ok := classes[s.lan][f.minor]
@@ -272,7 +273,7 @@ func (s *Shaper) adopt() error {
 		}
 	}
 	s.stray.edit.unobject = found.objects
-	s.adoptPayers(found.payers)
+	s.payMark = max(s.payMark, found.payMark)
 	s.generation = found.generation
 	s.adopted = true
 	return nil
@@ -293,7 +294,8 @@ type foundSession struct {
 
 type foundTable struct {
 	sessions   map[zonegate.SessionID]*foundSession
-	payers     map[uint32]*foundPayer
+	payers     edit // what is left of payers
+	payMark    uint32
 	objects    []string
 	generation uint32
 }
@@ -312,14 +314,14 @@ func (foundTable) strays(e *edit, id zonegate.SessionID, f *foundSession) {
 }
 
 func (s *Shaper) readTable() (foundTable, error) {
-	found := foundTable{sessions: map[zonegate.SessionID]*foundSession{}, payers: map[uint32]*foundPayer{}}
+	found := foundTable{sessions: map[zonegate.SessionID]*foundSession{}}
 	_, ok, err := s.present()
 	if err != nil || !ok {
 		return found, err
 	}
 	of := func(mark []byte) *foundSession {
 		m, ok := nft.FromHost32(mark)
-		if !ok || isPayMark(m) {
+		if !ok {
 			return &foundSession{}
 		}
 		f := found.sessions[zonegate.SessionID(m)]
@@ -329,40 +331,23 @@ func (s *Shaper) readTable() (foundTable, error) {
 		}
 		return f
 	}
-	pay := func(mark []byte) *foundPayer {
-		m, _ := nft.FromHost32(mark)
-		if !isPayMark(m) {
-			return &foundPayer{}
-		}
-		return found.payer(m)
-	}
 	for set, take := range map[*nft.Set]func(nft.Element){
 		setDown: func(e nft.Element) {
 			c, _ := nft.FromHost32(e.Data)
 			of(e.Key).minor = uint16(c)
-			pay(e.Key).down = true
 		},
 		setUp: func(e nft.Element) {
 			c, _ := nft.FromHost32(e.Data)
 			of(e.Key).up = uint16(c)
-			pay(e.Key).up = true
 		},
 		setLive: func(e nft.Element) {
 			f := of(e.Key)
 			f.live, f.expires = true, e.Expires
-			pay(e.Key).live = true
 		},
-		setHeir: func(e nft.Element) { pay(e.Key) }, // so that its mark is not used again
-		setPayer: func(e nft.Element) {
-			f := pay(e.Data)
-			copy(f.device[:], e.Key)
-			f.expires = e.Expires
-		},
-		setDevice: func(e nft.Element) { copy(of(e.Data).device[:], e.Key) },
-		setQuota: func(e nft.Element) {
-			of(e.Key).quota = e.Object
-			pay(e.Key).quota = true
-		},
+		setHeir:      func(nft.Element) {},
+		setPayer:     func(nft.Element) {},
+		setDevice:    func(e nft.Element) { copy(of(e.Data).device[:], e.Key) },
+		setQuota:     func(e nft.Element) { of(e.Key).quota = e.Object },
 		setCountDown: func(e nft.Element) { of(e.Key).counted = true },
 		setLimitDown: func(e nft.Element) {
 			of(e.Key).limit = strings.TrimSuffix(e.Object, "d")
@@ -377,7 +362,9 @@ func (s *Shaper) readTable() (foundTable, error) {
 			return found, err
 		}
 		for _, e := range list {
-			take(e)
+			if !found.payerLeft(set, e) {
+				take(e)
+			}
 		}
 	}
 	quotas, err := s.nft.Quotas(tableName)
@@ -385,11 +372,6 @@ func (s *Shaper) readTable() (foundTable, error) {
 		return found, err
 	}
 	for _, q := range quotas {
-		if mark, ok := payMarkOf(q.Name); ok {
-			f := found.payer(mark)
-			f.object, f.limit, f.octets = true, q.Bytes, q.Consumed
-			continue
-		}
 		if id, down, ok := countOf(q.Name); ok {
 			f := found.sessions[id]
 			switch {
@@ -406,13 +388,6 @@ func (s *Shaper) readTable() (foundTable, error) {
 		found.see(q.Name)
 	}
 	return found, nil
-}
-
-func (f *foundTable) payer(mark uint32) *foundPayer {
-	if f.payers[mark] == nil {
-		f.payers[mark] = &foundPayer{}
-	}
-	return f.payers[mark]
 }
 
 // see notes the generation in the name of an object, so that it is not used
