@@ -49,8 +49,6 @@ type Charge struct {
 	receipt string    // the operator's
 	channel string
 	quiet   bool // no callback
-	// says is the provider's word on the outcome, if a test number has its own.
-	says string
 	// tell makes the callback that reports a state; nil is none.
 	tell func(c Charge) *callback
 	// done is told of each new state.

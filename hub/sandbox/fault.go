@@ -304,7 +304,13 @@ func isInside(r *http.Request) bool { return r.Context().Value(insideKey{}) != n
 // RoundTrip implements http.RoundTripper: the server answers in process,
 // without a socket and without waiting. What is cut, and what hangs, is an
 // error at once.
-func (s *Server) RoundTrip(r *http.Request) (answer *http.Response, err error) {
+func (s *Server) RoundTrip(r *http.Request) (*http.Response, error) { return InProcess{s}.RoundTrip(r) }
+
+// InProcess is an http.RoundTripper that calls a handler, as that of a hub to
+// which callbacks go.
+type InProcess struct{ http.Handler }
+
+func (p InProcess) RoundTrip(r *http.Request) (answer *http.Response, err error) {
 	in := r.Clone(context.WithValue(r.Context(), insideKey{}, true))
 	in.RequestURI = r.URL.RequestURI()
 	if in.Host == "" {
@@ -316,22 +322,22 @@ func (s *Server) RoundTrip(r *http.Request) (answer *http.Response, err error) {
 	defer in.Body.Close()
 	w := &recorder{header: http.Header{}}
 	defer func() {
-		p := recover()
-		failure, isBroken := p.(broken)
+		end := recover()
+		failure, isBroken := end.(broken)
 		switch {
 		case isBroken:
 			answer, err = nil, failure.err
-		case p == http.ErrAbortHandler && w.flushed:
+		case end == http.ErrAbortHandler && w.flushed:
 			// The head and half of the body are there.
 			answer = w.result(r)
 			answer.Body = io.NopCloser(io.MultiReader(&w.body, cut{}))
-		case p == http.ErrAbortHandler:
+		case end == http.ErrAbortHandler:
 			answer, err = nil, io.ErrUnexpectedEOF
-		case p != nil:
-			panic(p)
+		case end != nil:
+			panic(end)
 		}
 	}()
-	s.ServeHTTP(w, in)
+	p.ServeHTTP(w, in)
 	return w.result(r), nil
 }
 

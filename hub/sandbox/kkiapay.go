@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -153,6 +154,28 @@ func (s *Server) kkOpenRGZ(r *http.Request) answer {
 		return shownPage(ended(kkTitle, "This payment is "+p.Status+".", back))
 	}
 	return kkForm(p.AmountFCFA, "", "", [2]string{"payment", id}, [2]string{"back", back})
+}
+
+// Pay does what a person does at a hosted page: he opens its address, types a
+// number and presses the button. It returns the id of the charge. The address
+// is that of a payment of RGZ or of a widget.
+func (s *Server) Pay(address, phone string) (id string, err error) {
+	u, err := url.Parse(address)
+	if err != nil {
+		return "", fmt.Errorf("reading the address of the page: %w", err)
+	}
+	fields := url.Values{"phone": {phone}}
+	if payment, ok := strings.CutPrefix(u.Path, KKiaPayBase+"/pay/"); ok {
+		fields.Set("payment", payment)
+	} else {
+		fields.Set("widget", u.RawQuery)
+	}
+	a := s.kkPay(&http.Request{Method: "POST", URL: u, Body: http.NoBody, Form: fields, PostForm: fields})
+	to, ok := a.body.(redirect)
+	if !ok {
+		return "", fmt.Errorf("paying at the page of KKiaPay: it does not take %s for this payment", "the number ending in "+phone[max(0, len(phone)-2):])
+	}
+	return strings.TrimPrefix(string(to), KKiaPayBase+"/wait/"), nil
 }
 
 // kkPay is the button of the page.

@@ -211,3 +211,32 @@ func TestRGZPage(t *testing.T) {
 	b.must(400, "POST", "/kkiapay/pay", formType, form("widget", "x", "phone", "0197000000"))
 	b.must(400, "POST", "/kkiapay/pay", formType, form("widget", "x", "phone", "12"))
 }
+
+// The same in process.
+func TestPay(t *testing.T) {
+	b := newBank(t, sandbox.Options{KKiaPay: sandbox.KKiaPayOptions{WebhookURL: "https://hub.test/"}})
+	auth := map[string]string{"Authorization": "Bearer sandbox-user", "Content-Type": "application/json"}
+	var begun api.Initiated
+	b.decode(b.must(201, "POST", "/api/v1/payments/initiate", auth, `{"forfait_id":"7b0e6f3c-5a0d-4f2b-9d0e-1c1f5e2f0002","provider":"MTN_MOMO"}`), &begun)
+	for _, address := range []string{begun.PaymentURL, host + widget(`"partnerId":"p1"`)} {
+		if _, err := b.Pay(address, "0197000004"); err == nil || strings.Contains(err.Error(), "0197") {
+			t.Errorf("%s: %v", address, err)
+		}
+		id, err := b.Pay(address, "0197000000")
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.pass(0)
+		if len(b.Charged(id)) != 1 {
+			t.Errorf("%s: charged %v", address, b.Charged(id))
+		}
+	}
+	if len(b.Charged(begun.TransactionID)) != 1 || len(b.Charged("p1")) != 1 || len(b.heard) != 1 {
+		t.Errorf("moved %v", b.Movements(nil))
+	}
+	for _, address := range []string{begun.PaymentURL, host + "/kkiapay/pay/x", host + "/kkiapay/?x", ":"} {
+		if _, err := b.Pay(address, "0197000000"); err == nil {
+			t.Errorf("%s takes money", address)
+		}
+	}
+}
