@@ -23,7 +23,7 @@ type call struct {
 
 // A desk plays MyPayGa: it answers each path with what was laid there.
 type desk struct {
-	*testing.T
+	testing.TB
 	*httptest.Server
 	mu      sync.Mutex
 	answers map[string]string
@@ -31,8 +31,8 @@ type desk struct {
 	asked   []call
 }
 
-func newDesk(t *testing.T) *desk {
-	d := &desk{T: t, answers: map[string]string{}, status: map[string]int{}}
+func newDesk(t testing.TB) *desk {
+	d := &desk{TB: t, answers: map[string]string{}, status: map[string]int{}}
 	d.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c := call{method: r.Method, path: r.URL.EscapedPath(), query: r.URL.Query()}
 		if r.ParseMultipartForm(1<<20) == nil {

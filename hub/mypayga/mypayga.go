@@ -74,6 +74,8 @@ type Options struct {
 	Plain bool
 	// Roots are the authorities of MyPayGa's certificate; nil are the system's.
 	Roots *x509.CertPool
+	// Transport carries the calls; nil is the network.
+	Transport http.RoundTripper
 }
 
 // A Client is MyPayGa. It is a hub.Collector, hub.Payer, hub.Refunder and
@@ -132,7 +134,7 @@ func New(o Options) (*Client, error) {
 	if err := errors.Join(errs...); err != nil {
 		return nil, fmt.Errorf("setting up %s: %w", o.Name, err)
 	}
-	return &Client{o, provider.NewClient(provider.Options{Name: o.Name, Timeout: o.Timeout, Roots: o.Roots})}, nil
+	return &Client{o, provider.NewClient(provider.Options{Name: o.Name, Timeout: o.Timeout, Roots: o.Roots, Transport: o.Transport})}, nil
 }
 
 // Close closes the connections that wait.

@@ -83,12 +83,13 @@ func FuzzAnswers(f *testing.F) {
 	f.Add(pushed)
 	f.Add(transferred)
 	f.Add(`{"code":"400"}`)
+	d := newDesk(f).says(hashPath, reserved)
+	c := d.client()
 	f.Fuzz(func(t *testing.T, answer string) {
 		if answer == "cut" {
 			return
 		}
-		d := newDesk(t).says(hashPath, reserved).says(pushPath, answer).says(detailPath, answer).says(transferredPath, answer).says(transferPath, answer)
-		c := d.client()
+		d.says(pushPath, answer).says(detailPath, answer).says(transferredPath, answer).says(transferPath, answer)
 		if _, err := c.Initiate(t.Context(), charge); errors.Is(err, hub.ErrNotSent) {
 			t.Errorf("%q: %v after a push", answer, err)
 		}
