@@ -51,6 +51,8 @@ type Options struct {
 	// PublicURL is where providers and customers reach the hub:
 	// https://hub.example. Without it providers get no address to call back.
 	PublicURL string
+	// Lookups is how many payments are looked up at the same time; 0 is 32.
+	Lookups int
 	// Payouts are withdrawals and refunds.
 	Payouts Payouts
 	// Banked is how long something bought waits to be used first; 0 is 30 days.
@@ -79,6 +81,9 @@ func New(o Options) *Hub {
 	h.money.public, h.money.banked = strings.TrimSuffix(o.PublicURL, "/"), o.Banked
 	if h.money.banked == 0 {
 		h.money.banked = 30 * 24 * time.Hour
+	}
+	if h.money.looking = o.Lookups; h.money.looking <= 0 {
+		h.money.looking = looking
 	}
 	h.UseCollectors(o.Collectors)
 	h.payout = o.Payouts.complete()

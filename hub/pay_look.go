@@ -13,7 +13,7 @@ const (
 	// other processes.
 	leased   = time.Minute
 	sweepMax = 256 // payments that are leased at once
-	looking  = 32  // lookups at the same time
+	looking  = 32  // lookups at the same time, if Options say nothing
 )
 
 // TakeHint takes a callback: it finds the payment and asks the provider. What
@@ -106,7 +106,7 @@ func (h *Hub) SweepPayments(ctx context.Context) error {
 
 func (h *Hub) askAll(ctx context.Context, due []Payment) error {
 	work := make(chan Payment)
-	errs := make([]error, min(looking, len(due)))
+	errs := make([]error, min(h.money.looking, len(due)))
 	var wg sync.WaitGroup
 	for i := range errs {
 		wg.Go(func() {

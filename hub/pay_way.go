@@ -3,7 +3,8 @@ package hub
 import (
 	"crypto/sha256"
 	"encoding/base32"
-	"math/rand/v2"
+	"encoding/binary"
+	"io"
 	"sort"
 	"strconv"
 	"sync"
@@ -20,6 +21,7 @@ const PathCallbacks = "/callbacks/"
 type money struct {
 	public     string
 	banked     time.Duration
+	looking    int
 	collectors atomic.Pointer[map[string]Collector]
 	openings   gathering[*opening]
 	changes    gathering[*change]
@@ -219,7 +221,13 @@ func (h *Hub) Channels(currency string) []api.Channel {
 }
 
 // spread is 0 to 999 at random: it has nothing secret to keep.
-func (h *Hub) spread() int64 { return rand.Int64N(1000) }
+func (h *Hub) spread() int64 {
+	var b [2]byte
+	if _, err := io.ReadFull(h.random, b[:]); err != nil {
+		return 0 // they come at once then, and are answered
+	}
+	return int64(binary.BigEndian.Uint16(b[:])) * 1000 >> 16
+}
 
 // reference is what a provider knows a payment by: 23 letters and digits.
 func reference(seed string, attempt int) string {

@@ -39,6 +39,9 @@ type Options struct {
 	// Roots are the authorities of the provider's certificate; nil are the
 	// system's.
 	Roots *x509.CertPool
+	// Transport carries the calls; nil is the network. One of the caller's
+	// tells the trace of the context that it is connected (see httptrace).
+	Transport http.RoundTripper
 }
 
 // A Client sends the calls of an adapter. Each is sent once: it repeats
@@ -49,7 +52,8 @@ type Client struct {
 	timeout time.Duration
 	// Calls that change something have a connection of their own: one that was
 	// kept can be dead already, and then nobody knows whether it was sent.
-	once, kept *http.Transport
+	once, kept http.RoundTripper
+	network    []*http.Transport
 }
 
 // NewClient returns a Client.
@@ -67,13 +71,21 @@ func NewClient(o Options) *Client {
 			DisableCompression: true, MaxResponseHeaderBytes: 64 << 10, MaxIdleConnsPerHost: 8, IdleConnTimeout: 30 * time.Second,
 		}
 	}
-	c := &Client{name: o.Name, timeout: o.Timeout, once: transport(), kept: transport()}
-	c.once.DisableKeepAlives = true
+	c := &Client{name: o.Name, timeout: o.Timeout, once: o.Transport, kept: o.Transport}
+	if o.Transport == nil {
+		once, kept := transport(), transport()
+		once.DisableKeepAlives = true
+		c.once, c.kept, c.network = once, kept, []*http.Transport{once, kept}
+	}
 	return c
 }
 
 // Close closes the connections that wait.
-func (c *Client) Close() { c.kept.CloseIdleConnections() }
+func (c *Client) Close() {
+	for _, t := range c.network {
+		t.CloseIdleConnections()
+	}
+}
 
 // A Request is a call. Its body is JSON, or else Form, or else nothing.
 type Request struct {
