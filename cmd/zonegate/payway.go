@@ -63,7 +63,9 @@ func (w *payWay) step(ctx context.Context) {
 	var want []kernel.Payer
 	var ids []zonegate.IntentID
 	has := map[zonegate.MAC]bool{}
-	for _, in := range w.gate.OpenIntents() {
+	list := w.gate.OpenIntents()
+	for i := range list {
+		in := &list[i]
 		if in.State.Open() && in.NAS == "" && in.Flow == zonegate.FlowRedirect && in.URL != "" && in.Age < payTime && !has[in.Device] {
 			has[in.Device] = true
 			want = append(want, kernel.Payer{Device: in.Device, Until: now + payTime - in.Age, Octets: payOctets})

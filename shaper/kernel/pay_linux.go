@@ -129,6 +129,11 @@ func (s *Shaper) nextPayMark() uint32 {
 	}
 }
 
+// put appends an element; written out, each append would be a hundred octets.
+func put(list *[]nft.Element, key, data []byte, timeout time.Duration) {
+	*list = append(*list, nft.Element{Key: key, Data: data, Timeout: timeout})
+}
+
 // addPayer lets a payer in.
 func (s *Shaper) addPayer(e *edit, p *payer, now time.Duration) {
 	left := max(p.Until-now, time.Millisecond)
@@ -136,24 +141,24 @@ func (s *Shaper) addPayer(e *edit, p *payer, now time.Duration) {
 	p.before, p.used, p.placed = p.before+p.used, 0, true
 	e.object = append(e.object, quotaObject{p.quota(), max(p.Octets-min(p.before, p.Octets), 1)})
 	e.quota = append(e.quota, nft.Element{Key: key, Object: p.quota()})
-	e.down = append(e.down, nft.Element{Key: key, Data: classID(majorDown, gardenMinor)})
-	e.up = append(e.up, nft.Element{Key: key, Data: classID(majorUp, gardenMinor)})
-	e.live = append(e.live, nft.Element{Key: key, Timeout: left})
-	e.payer = append(e.payer, nft.Element{Key: nft.HW(p.Device), Data: key, Timeout: left})
+	put(&e.down, key, classID(majorDown, gardenMinor), 0)
+	put(&e.up, key, classID(majorUp, gardenMinor), 0)
+	put(&e.live, key, nil, left)
+	put(&e.payer, nft.HW(p.Device), key, left)
 }
 
 // removePayer takes a payer out. The flows of one that is online now pass to
 // its session.
 func (s *Shaper) removePayer(e *edit, p *payer) {
-	key := nft.Element{Key: nft.Host32(p.mark)}
-	e.unlive = append(e.unlive, key)
-	e.unquota = append(e.unquota, key)
-	e.undown = append(e.undown, key)
-	e.unup = append(e.unup, key)
-	e.unpayer = append(e.unpayer, nft.Element{Key: nft.HW(p.Device), Data: key.Key})
+	key := nft.Host32(p.mark)
+	put(&e.unlive, key, nil, 0)
+	put(&e.unquota, key, nil, 0)
+	put(&e.undown, key, nil, 0)
+	put(&e.unup, key, nil, 0)
+	put(&e.unpayer, nft.HW(p.Device), key, 0)
 	e.unobject = append(e.unobject, p.quota())
 	if x := s.devices[p.Device]; x != nil {
-		e.heir = append(e.heir, nft.Element{Key: key.Key, Data: markKey(x.order.Session)})
+		put(&e.heir, key, markKey(x.order.Session), 0)
 	}
 }
 
@@ -195,18 +200,12 @@ func (f *foundTable) payerLeft(set *nft.Set, e nft.Element) bool {
 		return false
 	}
 	f.payMark = max(f.payMark, mark)
-	left := nft.Element{Key: e.Key, Data: e.Data}
-	switch set {
-	case setPayer:
-		f.payers.unpayer = append(f.payers.unpayer, left)
-	case setLive:
-		f.payers.unlive = append(f.payers.unlive, left)
-	case setDown:
-		f.payers.undown = append(f.payers.undown, left)
-	case setUp:
-		f.payers.unup = append(f.payers.unup, left)
-	case setQuota:
-		f.payers.unquota = append(f.payers.unquota, left)
+	lists := map[*nft.Set]*[]nft.Element{
+		setPayer: &f.payers.unpayer, setLive: &f.payers.unlive, setQuota: &f.payers.unquota,
+		setDown: &f.payers.undown, setUp: &f.payers.unup,
+	}
+	if list := lists[set]; list != nil {
+		put(list, e.Key, e.Data, 0)
 	}
 	return true
 }
