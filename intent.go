@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"sort"
 	"strings"
+	"time"
 	"unicode/utf8"
 )
 
@@ -319,10 +320,17 @@ func (g *Gate) Intents(d MAC) []Intent {
 }
 
 // OpenIntents returns the payments of which something new can be heard when
-// the server that collects is asked: those from the last 24 hours that are
-// neither paid nor with the shop. The newest come first.
+// the server that collects is asked: those from the last 24 hours that are not
+// paid. The newest come first.
 func (g *Gate) OpenIntents() []Intent {
-	return g.listIntents(func(in *Intent) bool { return in.State < IntentReview && in.Age < watchIntent })
+	return g.listIntents(func(in *Intent) bool { return in.State <= IntentReview && in.Age < watchIntent })
+}
+
+// ReviewIntents returns the payments of the last week that brought money with
+// which nothing was bought: somebody has to look at them. The newest come
+// first.
+func (g *Gate) ReviewIntents() []Intent {
+	return g.listIntents(func(in *Intent) bool { return in.State == IntentReview && in.Age < 7*24*time.Hour })
 }
 
 func (g *Gate) listIntents(wanted func(*Intent) bool) []Intent {

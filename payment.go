@@ -288,9 +288,16 @@ func (p *paymentDesk) waits(d MAC, now time.Duration) bool {
 func (p *paymentDesk) answeredAt(id IntentID, now time.Duration, pending bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	delete(p.answered, id)
 	if !pending {
-		delete(p.answered, id)
 		return
+	}
+	if len(p.answered) >= maxOpenIntents {
+		for id, at := range p.answered {
+			if now-at >= answerFresh {
+				delete(p.answered, id)
+			}
+		}
 	}
 	p.answered[id] = now
 }

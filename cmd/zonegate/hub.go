@@ -187,6 +187,7 @@ func (s *hubService) Hub() *control.Hub {
 	case s.config.Hub.Mode == "":
 		return nil
 	}
+	s.payments(add)
 	s.mu.Lock()
 	if s.clash != "" {
 		add("error", "plans", s.clash, "")
@@ -194,6 +195,24 @@ func (s *hubService) Hub() *control.Hub {
 	s.mu.Unlock()
 	out.OK = out.Problem == "" && len(out.Findings) == 0
 	return out
+}
+
+// payments says what somebody has to look at.
+func (s *hubService) payments(add func(severity, subject, detail, fix string)) {
+	if s.pay == nil {
+		return
+	}
+	if err := s.pay.Problem(); err != nil {
+		add("error", "payments", err.Error(), "put the zone's token into that file; it is read again by itself")
+	}
+	const most = 5
+	for i, in := range s.gate.ReviewIntents() {
+		if i == most {
+			break
+		}
+		add("warning", "payments", fmt.Sprintf("transaction %s brought money and nothing was bought with it: %s", in.Transaction, in.Reason),
+			"look it up at the server; give the customer the money back, or a voucher for it")
+	}
 }
 
 func seconds(d time.Duration) int64 { return int64(d / time.Second) }

@@ -122,7 +122,7 @@ type Entry struct {
 	Grant uint64 `json:"grant,omitempty"`
 	// Source and Ref are what the grant was made of: "voucher" or "ticket"
 	// with the voucher's key in hex, "hub" with the hub's grant id, "payment"
-	// with the intent id.
+	// with "rgz:" and the transaction, where the gateway settled it itself.
 	Source string `json:"source,omitempty"`
 	Ref    string `json:"ref,omitempty"`
 	// HubCode says that Ref is hashed with the site's CodeKey: the hub knows

@@ -61,6 +61,7 @@ var _ Cashier = (*Central)(nil)
 type collector interface {
 	follow(ctx context.Context, p *Pay, in zonegate.Intent, w *watch) error
 	Channels() (list []zonegate.Channel, online bool)
+	problem() error
 }
 
 // A watch is what is remembered of an intent between two calls. Only its
@@ -96,6 +97,10 @@ func newPay(gate Intents, at collector, clock zonegate.Clock, log *slog.Logger) 
 // the server collects nothing. Online is false while it does not answer; then
 // they are those of before.
 func (p *Pay) Channels() (list []zonegate.Channel, online bool) { return p.at.Channels() }
+
+// Problem is what keeps payments from working until somebody mends it here; nil
+// if nothing does.
+func (p *Pay) Problem() error { return p.at.problem() }
 
 // askAgain is the least time between two calls that people ask for.
 const askAgain = 4 * time.Second
@@ -293,6 +298,8 @@ const neverSent = "the server could not be reached; nothing was asked of you"
 // A hubDesk starts and follows payments at a hub. A start can be repeated
 // there; when it is late, the hub is only asked.
 type hubDesk struct{ Cashier }
+
+func (hubDesk) problem() error { return nil }
 
 func (d hubDesk) follow(ctx context.Context, p *Pay, in zonegate.Intent, w *watch) error {
 	if !in.State.Open() {

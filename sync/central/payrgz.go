@@ -85,6 +85,11 @@ func (d *rgzDesk) Channels() (list []zonegate.Channel, online bool) {
 	return list, err == nil && d.clock.Now().Mono >= time.Duration(d.away.Load())
 }
 
+func (d *rgzDesk) problem() error {
+	_, err := d.token()
+	return err
+}
+
 // token reads the secret; errors never have it.
 func (d *rgzDesk) token() (string, error) {
 	f, err := os.Open(d.o.TokenFile)
