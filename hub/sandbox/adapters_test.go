@@ -3,6 +3,7 @@ package sandbox_test
 import (
 	"errors"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -10,7 +11,9 @@ import (
 	"zonegate"
 	"zonegate/hub"
 	"zonegate/hub/flexpay"
+	"zonegate/hub/kkiapay"
 	"zonegate/hub/mypayga"
+	"zonegate/hub/nelsius"
 	"zonegate/hub/sandbox"
 )
 
@@ -145,5 +148,115 @@ func TestMyPayGaAdapter(t *testing.T) {
 		if o, err = c.LookupPayout(t.Context(), order); err != nil || o.State != want || (len(b.PaidOut(order.ProviderRef)) == 1) != (want == hub.PayoutCompleted) {
 			t.Errorf("%s: %+v, %v", phone, o, err)
 		}
+	}
+}
+
+func TestKKiaPayAdapter(t *testing.T) {
+	for _, data := range []string{sandbox.StateObject, sandbox.StateString, sandbox.StateDouble} {
+		b := newBank(t, sandbox.Options{Delay: time.Second, Quirks: sandbox.Quirks{StateData: data}, KKiaPay: sandbox.KKiaPayOptions{WebhookURL: "https://hub.test/callbacks/kkiapay"}})
+		server := httptest.NewServer(b)
+		defer server.Close()
+		is := func(key string) func() string { return func() string { return key } }
+		c, err := kkiapay.New(kkiapay.Options{BaseURL: server.URL + sandbox.KKiaPayBase, WidgetURL: server.URL + sandbox.KKiaPayBase, Public: is("sandbox-public"),
+			Private: is("sandbox-private"), Secret: is("sandbox-secret"), WebhookSecret: is("sandbox-webhook"), Test: true, Plain: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		price := zonegate.Money{Amount: 500, Currency: "XOF"}
+		begun, err := c.Initiate(t.Context(), hub.Charge{Reference: "R1", Channel: c.Caps().Channels[0].ID, Amount: price, Description: "Forfait", ReturnURL: "https://portal.test/pay?x=1"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		path := strings.TrimPrefix(begun.URL, server.URL)
+		page := b.must(200, "GET", path, nil, "")
+		wait, _ := b.press(page, "0197000002")
+		b.pass(time.Second)
+		wait, _ = b.press(b.must(200, "GET", wait, nil, ""), "0197000000")
+		b.pass(time.Second)
+		_, header, _, err := b.do("GET", wait, nil, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		back, err := url.Parse(header.Get("Location"))
+		if err != nil || back.Query().Get("x") != "1" {
+			t.Errorf("back at %v, %v", back, err)
+		}
+		if hint, err := c.ReadCallback(nil, back.Query(), nil); err != nil || hint.Reference != "R1" || !strings.HasSuffix(wait, hint.ProviderRef) {
+			t.Errorf("%+v, %v", hint, err)
+		}
+		if len(b.heard) != 2 {
+			t.Fatalf("%d callbacks", len(b.heard))
+		}
+		for i, h := range b.heard {
+			hint, err := c.ReadCallback(h.header, h.url.Query(), []byte(h.body))
+			if err != nil || hint.Reference != "R1" || hint.ProviderRef == "" {
+				t.Errorf("%+v, %v", hint, err)
+			}
+			o, err := c.Lookup(t.Context(), hub.Payment{Reference: "R1", ProviderRef: hint.ProviderRef, Price: price})
+			if err != nil || paid(o, price, "R1") != (i == 1) || i == 1 && o.Reference != "R1" {
+				t.Errorf("%+v, %v", o, err)
+			}
+			if i == 0 {
+				continue
+			}
+			order := hub.RefundOrder{Payment: hub.Payment{Reference: "R1", ProviderRef: hint.ProviderRef, Price: price, Paid: price}, Amount: price}
+			if _, err = c.CreateRefund(t.Context(), order); err != nil {
+				t.Error(err)
+			}
+			if o, err := c.LookupRefund(t.Context(), order); err != nil || o.State != hub.PaymentRefunded || len(b.Refunded("R1")) != 1 {
+				t.Errorf("%+v, %v", o, err)
+			}
+			if _, err = c.CreateRefund(t.Context(), order); !errors.As(err, new(*hub.RejectedError)) {
+				t.Errorf("given back twice: %v", err)
+			}
+		}
+	}
+}
+
+func TestNelsiusAdapter(t *testing.T) {
+	b := newBank(t, sandbox.Options{Delay: time.Second, Quirks: sandbox.Quirks{Automatic: true}})
+	server := httptest.NewServer(b)
+	defer server.Close()
+	c, err := nelsius.New(nelsius.Options{URL: server.URL + sandbox.NelsiusBase, Email: func() string { return "reseller@example.com" }, Password: func() string { return "sandbox" }, Plain: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	order := hub.PayoutOrder{Phone: "237612340000", Operator: "mtn_money", Amount: zonegate.Money{Amount: 50000, Currency: "XAF"}, Made: b.now}
+	o, err := c.Payout(t.Context(), order)
+	if err != nil || o.State != hub.PayoutCodeSent {
+		t.Fatalf("%+v, %v", o, err)
+	}
+	order.ProviderRef = o.ProviderRef
+	if _, err := c.Resend(t.Context(), order); err != nil {
+		t.Error(err)
+	}
+	if _, err := c.Confirm(t.Context(), order, "x"); !errors.As(err, new(*hub.RejectedError)) {
+		t.Errorf("a wrong code: %v", err)
+	}
+	if o, err = c.Confirm(t.Context(), order, b.nelCode(order.Phone)); err != nil || o.State != hub.PayoutProcessing {
+		t.Errorf("%+v, %v", o, err)
+	}
+	b.pass(time.Second)
+	if o, err = c.LookupPayout(t.Context(), order); err != nil || o.State != hub.PayoutCompleted || !o.Definitive {
+		t.Errorf("%+v, %v", o, err)
+	}
+	// The token is too old by then; the answer to the request is lost, and found
+	// in the list.
+	b.pass(2 * time.Hour)
+	b.Break(sandbox.Fault{Kind: sandbox.FaultDrop, Path: "/nelsius/withdrawals/request", Times: 1})
+	order.ProviderRef, order.Made = "", b.now
+	if o, err = c.Payout(t.Context(), order); err != nil || o.ProviderRef != "2" || o.State != hub.PayoutCodeSent {
+		t.Errorf("%+v, %v", o, err)
+	}
+	order.ProviderRef = o.ProviderRef
+	if err := c.Cancel(t.Context(), order); err != nil {
+		t.Error(err)
+	}
+	b.wallet(450000, 0)
+	order.Amount.Amount = 50050
+	if _, err := c.Payout(t.Context(), order); !errors.As(err, new(*hub.RejectedError)) {
+		t.Errorf("%v", err)
 	}
 }

@@ -33,9 +33,10 @@ type widget struct {
 type kkTransaction struct {
 	*Charge
 	data json.RawMessage
-	// label is the merchant's words; rgz says that RGZ is the merchant.
-	label, back string
-	rgz         string
+	// label is the merchant's words, widget what the page was asked; rgz is the
+	// payment if RGZ is the merchant.
+	label, widget, back string
+	rgz                 string
 }
 
 type kkStatus struct {
@@ -114,9 +115,9 @@ func readWidget(query string) (widget, bool) {
 
 const kkTitle = "KKiaPay"
 
-func kkForm(amount int64, note, phone string, hidden ...[2]string) answer {
+func kkForm(amount int64, note, phone, back string, hidden ...[2]string) answer {
 	return shownPage(form{title: kkTitle, amount: strconv.FormatInt(amount, 10) + " FCFA", note: note, action: KKiaPayBase + "/pay", hidden: hidden,
-		name: "phone", label: "Mobile money number", value: phone, button: "Pay"}.page())
+		name: "phone", label: "Mobile money number", value: phone, button: "Pay", back: back}.page())
 }
 
 func kkRefuse(text string) answer {
@@ -135,7 +136,7 @@ func (s *Server) kkOpenWidget(r *http.Request) answer {
 	if !ok || !known {
 		return kkRefuse("The amount or the public key is wrong.")
 	}
-	return kkForm(amount, "", in.Phone, [2]string{"widget", r.URL.RawQuery})
+	return kkForm(amount, "", in.Phone, "", [2]string{"widget", r.URL.RawQuery})
 }
 
 func (s *Server) kkOpenRGZ(r *http.Request) answer {
@@ -153,7 +154,7 @@ func (s *Server) kkOpenRGZ(r *http.Request) answer {
 	if p.Status != "pending" {
 		return shownPage(ended(kkTitle, "This payment is "+p.Status+".", back))
 	}
-	return kkForm(p.AmountFCFA, "", "", [2]string{"payment", id}, [2]string{"back", back})
+	return kkForm(p.AmountFCFA, "", "", back, [2]string{"payment", id}, [2]string{"back", back})
 }
 
 // Pay does what a person does at a hosted page: he opens its address, types a
@@ -202,7 +203,7 @@ func (s *Server) kkPay(r *http.Request) answer {
 			}
 		}
 		if c.plan == rejected {
-			return kkForm(p.AmountFCFA, "This number cannot pay.", "", [2]string{"payment", id}, [2]string{"back", t.back})
+			return kkForm(p.AmountFCFA, "This number cannot pay.", "", t.back, [2]string{"payment", id}, [2]string{"back", t.back})
 		}
 		t.rgz, c.Reference, c.Asked = id, id, api.Money{Amount: p.AmountFCFA, Currency: "XOF"}
 		c.done = func(c *Charge) {
@@ -223,9 +224,9 @@ func (s *Server) kkPay(r *http.Request) answer {
 			return kkRefuse("The amount or the public key is wrong.")
 		}
 		if c.plan == rejected {
-			return kkForm(amount, "This number cannot pay.", "", [2]string{"widget", r.Form.Get("widget")})
+			return kkForm(amount, "This number cannot pay.", "", website(in.Callback), [2]string{"widget", r.Form.Get("widget")})
 		}
-		t.data, t.label, t.back = in.Data, in.Reason, website(in.Callback)
+		t.data, t.label, t.back, t.widget = in.Data, in.Reason, website(in.Callback), r.Form.Get("widget")
 		c.Reference, c.Asked = in.Partner, api.Money{Amount: amount, Currency: "XOF"}
 		c.tell = func(c Charge) *callback { return s.kkTell(c, t) }
 	}
@@ -245,7 +246,11 @@ func (s *Server) kkWait(r *http.Request) answer {
 	case t.State == StateOpen:
 		return shownPage(waiting(kkTitle, r.URL.Path))
 	case t.State == StateFailed || t.State == StateCanceled:
-		return shownPage(ended(kkTitle, "The payment failed: "+t.Reason+". Nothing was charged.", t.back))
+		failed := "The payment failed: " + t.Reason + ". Nothing was charged."
+		if t.rgz != "" {
+			return shownPage(ended(kkTitle, failed, t.back))
+		}
+		return kkForm(t.Asked.Amount, failed, "", t.back, [2]string{"widget", t.widget})
 	case t.back != "" && t.rgz == "":
 		return found(withQuery(t.back, "transaction_id", t.ID))
 	case t.back != "":

@@ -104,12 +104,19 @@ func TestKKiaPayPage(t *testing.T) {
 	}
 	wait, _ = b.press(page, "0197000005")
 	b.pass(time.Second)
-	if text := b.must(200, "GET", wait, nil, ""); !strings.Contains(text, "Insufficient funds. Nothing was charged.") || !strings.Contains(text, `href="https://portal.test/"`) {
-		t.Error(text)
+	again := b.must(200, "GET", wait, nil, "")
+	if !strings.Contains(again, "Insufficient funds. Nothing was charged.") || !strings.Contains(again, `href="https://portal.test/"`) {
+		t.Error(again)
 	}
 	id = wait[strings.LastIndex(wait, "/")+1:]
 	if status, text := b.kkStatus(id); status != "FAILED" || !strings.Contains(text, `"failureCode":"insufficient_fund"`) {
 		t.Error(text)
+	}
+	// There he can try again, which is another transaction.
+	wait, _ = b.press(again, "0197000000")
+	b.pass(time.Second)
+	if _, header, _, _ := b.do("GET", wait, nil, ""); header.Get("Location") != "https://portal.test/?transaction_id="+wait[strings.LastIndex(wait, "/")+1:] || strings.HasSuffix(wait, id) {
+		t.Errorf("back at %s", header.Get("Location"))
 	}
 	if h := b.heard[1]; !strings.Contains(h.body, `"isPaymentSucces":false`) || !strings.Contains(h.body, `"event":"transaction.failed"`) || !strings.Contains(h.body, `"stateData":"plain"`) {
 		t.Error(h.body)

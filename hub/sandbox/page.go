@@ -16,6 +16,7 @@ type form struct {
 	hidden              [][2]string
 	name, label, value  string
 	button              string
+	back                string // where to, if there is a way
 }
 
 const pageHead = `<!doctype html><html lang="fr"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">%s<title>%s</title>
@@ -40,8 +41,15 @@ func (f form) page() page {
 	}
 	fmt.Fprintf(&b, "<label>%s <input name=\"%s\" value=\"%s\" inputmode=\"tel\" required></label>\n<button>%s</button>\n</form>\n",
 		e(f.label), e(f.name), e(f.value), e(f.button))
-	b.WriteString(pageFoot)
+	b.WriteString(wayBack(f.back) + pageFoot)
 	return page(b.String())
+}
+
+func wayBack(to string) string {
+	if to = website(to); to == "" {
+		return ""
+	}
+	return `<p><a href="` + html.EscapeString(to) + `">Back</a></p>` + "\n"
 }
 
 // waiting is a page that asks again after a second.
@@ -52,11 +60,8 @@ func waiting(title, again string) page {
 
 // ended is a page that says how it went, with a way back if there is one.
 func ended(title, text, back string) page {
-	b := fmt.Sprintf(pageHead, "", html.EscapeString(title)) + "<h1>" + html.EscapeString(title) + "</h1>\n<p>" + html.EscapeString(text) + "</p>\n"
-	if back = website(back); back != "" {
-		b += `<p><a href="` + html.EscapeString(back) + `">Back</a></p>` + "\n"
-	}
-	return page(b + pageFoot)
+	return page(fmt.Sprintf(pageHead, "", html.EscapeString(title)) + "<h1>" + html.EscapeString(title) + "</h1>\n<p>" + html.EscapeString(text) + "</p>\n" +
+		wayBack(back) + pageFoot)
 }
 
 // phones is the page of what waits for an answer, as the customers' phones
