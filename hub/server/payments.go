@@ -149,8 +149,8 @@ type hinted struct {
 }
 
 const (
-	maxHints = 1000 // waiting
-	hinting  = 16   // taken at the same time
+	maxHints = 10_000 // waiting
+	hinting  = 64     // taken at the same time
 )
 
 // hear reads a callback and leaves it to takeHints: a provider does not wait

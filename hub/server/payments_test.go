@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"slices"
 	"strings"
@@ -20,6 +21,7 @@ type fakeTill struct {
 	mu     sync.Mutex
 	paid   map[string]bool // by reference
 	hangs  bool
+	pays   bool // everything is paid
 	phones []string
 }
 
@@ -47,7 +49,7 @@ func (f *fakeTill) Lookup(_ context.Context, p hub.Payment) (hub.Observation, er
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	state := hub.PaymentPending
-	if f.paid[p.Reference] {
+	if f.pays || f.paid[p.Reference] {
 		state = hub.PaymentSucceeded
 	}
 	return hub.Observation{Found: true, State: state, Amount: p.Price, Reference: p.Reference}, nil
@@ -98,17 +100,11 @@ func (w *world) intent(n int) api.Intent {
 // completed waits for a payment that a callback was about.
 func (w *world) completed(path, token string) {
 	w.Helper()
-	for begun := time.Now(); ; {
+	waitFor(w.T, path, func() bool {
 		var p struct{ Status string }
 		w.call(ask{path: path, token: token, status: 200, into: &p})
-		if p.Status == "completed" {
-			return
-		}
-		if time.Since(begun) > 20*time.Second {
-			w.Fatalf("%s is %s", path, p.Status)
-		}
-		time.Sleep(5 * time.Millisecond)
-	}
+		return p.Status == "completed"
+	})
 }
 
 var webhookOptions = func(o *Options) {
@@ -211,5 +207,92 @@ func TestSlowProvider(t *testing.T) {
 	w.call(ask{path: api.PathIntents, token: w.box.Token, body: w.intent(1), status: 200, into: &p})
 	if took := time.Since(begun); p.Status != "pending" || took > 25*time.Second { // 10 of them, and a slow machine
 		t.Errorf("%+v after %v", p, took)
+	}
+}
+
+// TestManyPayments: gateways start payments over HTTPS, the provider calls
+// back, and everybody has one grant. It logs how many a second that were.
+func TestManyPayments(t *testing.T) {
+	w := newWorld(t, newPostgres(t), nil)
+	till := tillWorld(w)
+	till.pays = true
+	const gateways, customers, each = 10, 60, 50 // customers at the same time, payments of each
+	boxes := []*box{w.box}
+	for i := 1; i < gateways; i++ {
+		site, err := w.hub.CreateSite(t.Context(), operator, w.resellerID, fmt.Sprint("site ", i), "XOF")
+		w.ok(err)
+		boxes = append(boxes, w.enrol(site, fmt.Sprint("gateway ", i)))
+	}
+	begun := time.Now()
+	var all sync.WaitGroup
+	for c := range customers {
+		all.Go(func() {
+			for n := range each {
+				b := boxes[(c+n)%gateways]
+				q := w.intent(c*each + n)
+				var p api.Payment
+				if status, err := post(w.client, w.url+Base+api.PathIntents, b.Token, q, &p); err != nil || status != 200 {
+					t.Errorf("starting a payment: %d, %v", status, err)
+					return
+				}
+				r, err := http.NewRequestWithContext(t.Context(), "POST", w.url+hub.PathCallbacks+"till", strings.NewReader(strings.TrimPrefix(p.PaymentURL, "https://pay.example/")))
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				r.Header.Set("X-Key", "theirs")
+				a, err := w.client.Do(r)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				io.Copy(io.Discard, a.Body)
+				a.Body.Close()
+				if a.StatusCode != 200 {
+					t.Errorf("calling back: %d", a.StatusCode)
+				}
+			}
+		})
+	}
+	all.Wait()
+	const want = customers * each
+	succeeded := func() (n int) {
+		for before := ""; ; {
+			ps, err := w.hub.Payments(t.Context(), operator, hub.PaymentQuery{State: hub.PaymentSucceeded, Before: before, Max: 1000})
+			w.ok(err)
+			if n += len(ps); len(ps) < 1000 {
+				return n
+			}
+			before = ps[len(ps)-1].ID
+		}
+	}
+	waitFor(t, "all payments", func() bool { return succeeded() == want })
+	t.Logf("%d payments in %v", want, time.Since(begun).Round(time.Millisecond))
+	balances, err := w.hub.Balances(t.Context(), operator, "")
+	w.ok(err)
+	for _, x := range balances {
+		if x.Account == "provider/till" && x.Amount != 500*want {
+			t.Errorf("the provider holds %d", x.Amount)
+		}
+	}
+	grants := 0
+	for _, b := range boxes {
+		g, err := w.hub.Authenticate(t.Context(), b.Token)
+		w.ok(err)
+		for after := uint64(0); ; {
+			ps, _, err := w.hub.PushesFor(t.Context(), g, after, 1000)
+			w.ok(err)
+			for _, p := range ps {
+				if after = p.Seq; p.Kind == api.KindGrant {
+					grants++
+				}
+			}
+			if len(ps) < 1000 {
+				break
+			}
+		}
+	}
+	if grants != want {
+		t.Errorf("%d grants of %d payments", grants, want)
 	}
 }
