@@ -240,6 +240,7 @@ func (h *Hub) FailWithdrawal(ctx context.Context, by Actor, id, reason string) (
 		_, theirs := h.codePayer(w.Payer)
 		switch {
 		case w.State == PayoutCodeSent && !theirs:
+		case w.State == PayoutRequested && w.Called.IsZero() && h.at().Sub(w.Made) > codeLife:
 		case w.State == PayoutVerified && (w.Claimed == "" || w.Claimed == by.User):
 		case w.State == PayoutProcessing && w.Payer == "" && w.Claimed == by.User:
 		case w.State == PayoutVerified || w.State == PayoutProcessing && w.Payer == "":

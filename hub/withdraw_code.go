@@ -32,7 +32,7 @@ func (h *Hub) askForCode(ctx context.Context, w Withdrawal) (Withdrawal, error) 
 		var no *RejectedError
 		switch {
 		case failed == nil:
-			h.coded(w, obs)
+			return h.coded(tx, w, obs)
 		case errors.Is(failed, ErrNotSent):
 			verdict = errors.Join(ErrMessenger, failed)
 			return h.end(tx, w, PayoutFailed, "the provider could not be reached")
@@ -47,14 +47,24 @@ func (h *Hub) askForCode(ctx context.Context, w Withdrawal) (Withdrawal, error) 
 	return w, errors.Join(err, verdict)
 }
 
-// coded notes that the receiver has a code.
-func (h *Hub) coded(w *Withdrawal, obs PayoutObservation) {
+// coded notes that the receiver has a code, unless it is another withdrawal's.
+func (h *Hub) coded(tx Tx, w *Withdrawal, obs PayoutObservation) error {
+	if other, err := tx.WithdrawalOf(w.Payer, "", obs.ProviderRef); err == nil && other.ID != w.ID {
+		w.Reason, w.NextLook = "the provider shows another withdrawal's", h.at().Add(backoff(firstLook, w.Looks))
+		if h.at().Sub(w.Made) > codeLife+5*time.Minute {
+			return h.end(tx, w, PayoutFailed, "the provider does not know it")
+		}
+		return nil
+	} else if err != nil && !errors.Is(err, ErrNotFound) {
+		return err
+	}
 	w.State, w.Reason, w.CodeSends = PayoutCodeSent, "", w.CodeSends+1
 	if w.ProviderRef == "" {
 		w.ProviderRef = clip(obs.ProviderRef, 200)
 	}
 	w.CodeExpires = h.at().Add(codeLife)
 	w.NextLook = w.CodeExpires
+	return nil
 }
 
 // confirming writes down that the code goes to the provider, which pays then.
@@ -186,7 +196,7 @@ func (h *Hub) lookTheirs(ctx context.Context, w Withdrawal, away map[string]bool
 			away[w.Payer] = true
 			w.NextLook = h.at().Add(backoff(firstLook, w.Looks))
 		case w.State == PayoutRequested && obs.State == PayoutCodeSent:
-			h.coded(w, obs)
+			return h.coded(tx, w, obs)
 		case obs.State == PayoutProcessing || obs.State == PayoutCompleted:
 			// The code got there after all.
 			if err := h.alone(tx, w); err != nil {
