@@ -283,7 +283,7 @@ func (h *Hub) reconcile(ctx context.Context, period string) (r Reconciliation, e
 // Bounds of what one run asks providers.
 const (
 	maxAsked = 50
-	askTime  = 2 * time.Minute
+	askTime  = 30 * time.Second // for all
 )
 
 // askStatements asks providers about what only one side has, as a callback
@@ -301,33 +301,30 @@ func (h *Hub) askStatements(ctx context.Context, from, to time.Time) error {
 	if err != nil {
 		return err
 	}
+	bounded, cancel := context.WithTimeout(ctx, askTime)
+	defer cancel()
 	asked := 0
-	ask := func(what func(context.Context) error) {
-		bounded, cancel := context.WithTimeout(ctx, askTime)
-		defer cancel()
-		if err := what(bounded); err != nil && !errors.Is(err, ErrNotFound) && ctx.Err() == nil {
-			h.log.Info("asking about a line of a statement", "err", err)
-		}
-		asked++
-	}
-	for _, s := range strange {
-		if s.State.paid() || asked >= maxAsked || ctx.Err() != nil {
+	for _, x := range strange {
+		if x.State.paid() || asked >= maxAsked || bounded.Err() != nil {
 			continue
 		}
-		ask(func(ctx context.Context) error {
-			return h.TakeHint(ctx, s.Provider, Hint{Reference: s.Reference, ProviderRef: s.ProviderRef, Raw: "a line of a statement"})
-		})
+		asked++
+		h.asking(bounded, h.TakeHint(bounded, x.Provider, Hint{Reference: x.Reference, ProviderRef: x.ProviderRef, Raw: "a line of a statement"}))
 	}
 	for _, p := range here {
-		if asked >= 2*maxAsked || ctx.Err() != nil {
+		if bounded.Err() != nil {
 			break
 		}
-		ask(func(ctx context.Context) error {
-			_, err := h.Look(ctx, theHub, p.ID)
-			return err
-		})
+		_, err := h.Look(bounded, theHub, p.ID)
+		h.asking(bounded, err)
 	}
 	return ctx.Err()
+}
+
+func (h *Hub) asking(ctx context.Context, err error) {
+	if err != nil && !errors.Is(err, ErrNotFound) && ctx.Err() == nil {
+		h.log.Info("asking about a line of a statement", "err", err)
+	}
 }
 
 // paid says whether money of such a payment was booked as its price.

@@ -142,6 +142,25 @@ func (c *Console) route() {
 	lay("POST /resellers/{id}", admins, (*call).changeReseller)
 
 	lay("GET /billing", users, (*call).billingPage)
+	lay("GET /payments", users, (*call).paymentsPage)
+	lay("GET /payments/{id}", users, (*call).paymentPage)
+	lay("POST /payments/{id}/look", managers, (*call).lookPayment)
+	lay("POST /payments/{id}/{what}", admins, (*call).decidePayment)
+	lay("POST /refunds/{id}/{what}", admins, (*call).decideRefund)
+	lay("GET /withdrawals", managers, (*call).withdrawalsPage)
+	lay("POST /withdrawals", managers, (*call).requestWithdrawal)
+	lay("GET /withdrawals/{id}", managers, (*call).withdrawalPage)
+	lay("POST /withdrawals/{id}/{what}", managers, (*call).changeWithdrawal)
+	lay("POST /kyc", admins, (*call).setKYC)
+	lay("GET /reconciliation", admins, (*call).booksPage)
+	lay("POST /reconciliation", admins, (*call).reconcile)
+	lay("POST /reconciliation/import", admins, (*call).importStatement)
+	lay("GET /reconciliation/{period}", admins, (*call).reportPage)
+	lay("GET /reconciliation/{period}/csv", admins, (*call).reportCSV)
+	lay("POST /findings", admins, (*call).clearFinding)
+	lay("GET /months/{month}", admins, (*call).monthPage)
+	lay("POST /months/{month}", admins, (*call).closeMonth)
+	lay("POST /months/{month}/summary", admins, (*call).setOutside)
 	lay("GET /audit", admins, (*call).auditPage)
 }
 
@@ -176,11 +195,12 @@ func serveStyle(w http.ResponseWriter, _ *http.Request) {
 	w.Write([]byte(style))
 }
 
-// Bounds of a request's body: of most forms, and of the one that sends 10,000
-// codes back.
+// Bounds of a request's body: of most forms, of the one that sends 10,000
+// codes back, and of the one with a statement.
 const (
-	maxForm  = 64 << 10
-	maxCodes = 256 << 10
+	maxForm      = 64 << 10
+	maxCodes     = 256 << 10
+	maxStatement = 4 << 20
 )
 
 // page wraps what answers a request: session, token of the form, errors.

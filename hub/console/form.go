@@ -160,6 +160,10 @@ func (a *call) refused(err error) bool {
 			return true
 		}
 	}
+	if words := a.p.moneyRefusal(err); words != "" {
+		a.f.top = words
+		return true
+	}
 	return false
 }
 
@@ -184,6 +188,9 @@ func (p page) refusal(err error) (status int, words string) {
 		return http.StatusConflict, p.T("La limite du revendeur est atteinte. Un administrateur peut la relever.", "The reseller’s limit is reached. An admin can raise it.")
 	case errors.Is(err, hub.ErrRevoked), errors.Is(err, hub.ErrUsed), errors.Is(err, hub.ErrExpired):
 		return http.StatusConflict, p.T("C’est trop tard : cela a servi, expiré ou été retiré.", "It is too late: it was used, revoked or is out of date.")
+	}
+	if words := p.moneyRefusal(err); words != "" {
+		return http.StatusConflict, words
 	}
 	return http.StatusInternalServerError, p.T("Le serveur n’a pas pu répondre. Essayez encore ; son journal dit pourquoi.", "The hub could not answer. Try again; its log says why.")
 }

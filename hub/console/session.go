@@ -102,8 +102,11 @@ func (a *call) visit() error {
 // readForm reads a form and checks its token.
 func (a *call) readForm() error {
 	most := int64(maxForm)
-	if a.r.URL.Path == "/vouchers/csv" {
+	switch a.r.URL.Path {
+	case "/vouchers/csv":
 		most = maxCodes
+	case "/reconciliation/import":
+		most = maxStatement
 	}
 	a.r.Body = http.MaxBytesReader(a.w, a.r.Body, most)
 	if err := a.r.ParseForm(); err != nil {

@@ -51,6 +51,7 @@ type world struct {
 	tls   *http.Client
 	log   *logged
 	shift atomic.Int64
+	sent  inbox
 
 	kofi, ada hub.Reseller
 	site      hub.Site
@@ -58,6 +59,27 @@ type world struct {
 	forfait   hub.Forfait
 	gateway   hub.Gateway
 	entry     uint64
+}
+
+// An inbox keeps the last message that was sent.
+type inbox struct {
+	mu       sync.Mutex
+	to, text string
+}
+
+func (i *inbox) Send(_ context.Context, to, text string) error {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.to, i.text = to, text
+	return nil
+}
+
+var sixDigits = regexp.MustCompile(`\b[0-9]{6}\b`)
+
+func (i *inbox) code() string {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return sixDigits.FindString(i.text)
 }
 
 // logged keeps what was logged.
@@ -96,7 +118,10 @@ func newHub(t *testing.T, limit server.Limit) *world {
 	log := slog.New(slog.NewTextHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	st, err := store.Open(context.Background(), filepath.Join(t.TempDir(), "hub.db"), log)
 	w.ok(err)
-	w.hub = hub.New(hub.Options{Store: st, Keys: keys, Hasher: plainHasher{}, Now: w.now, Log: log})
+	rule := hub.DefaultWithdrawalRule()
+	rule.Currency, rule.Phones, rule.Operators = "XOF", []string{"229xxxxxxxxxx"}, []string{"mtn_money"}
+	w.hub = hub.New(hub.Options{Store: st, Keys: keys, Hasher: plainHasher{}, Now: w.now, Log: log,
+		Payouts: hub.Payouts{Rules: []hub.WithdrawalRule{rule}, Messenger: &w.sent, NumberWait: -1}})
 	tokens := server.Tokens{Key: keys.Seal, Now: w.now}
 	var s *server.Server
 	pages := New(Options{Hub: w.hub, Tokens: tokens, Key: keys.JWT, Now: w.now, Log: log,
