@@ -36,7 +36,7 @@ func (s *Server) offer(h *web.Home, mac zonegate.MAC) {
 		h.Payment = payLink(h.Page, in.ID)
 	}
 	channels, online := s.Till.Channels()
-	if len(channels) == 0 {
+	if channels != nil && len(channels) == 0 {
 		return
 	}
 	if !online {

@@ -306,7 +306,13 @@ func TestPayIsHiddenWithItsReason(t *testing.T) {
 	const link = `href="/pay`
 	lacks(t, home(), link, "mobile")
 	till := z.sells()
+	// At the start nobody knows whether there will be any.
 	lacks(t, home(), link, "obile payment")
+	till.offline = true
+	has(t, home(), "No mobile payment right now")
+	till.channels = []zonegate.Channel{}
+	lacks(t, home(), link, "obile payment")
+	till.offline = false
 	till.channels = []zonegate.Channel{mtn}
 	has(t, home(), link)
 	till.offline = true

@@ -24,8 +24,9 @@ type Cashier interface {
 // for concurrent use.
 type Till interface {
 	// Channels are the ways to pay here, those that are away among them; none
-	// where there is no mobile payment. online is false while nobody could
-	// collect, because there is no Internet or no central server.
+	// where there is no mobile payment, and nil while that is not known. online
+	// is false while nobody could collect, because there is no Internet or no
+	// central server.
 	Channels() (list []zonegate.Channel, online bool)
 	// Ask has the collecting server asked about a payment now, at most every few
 	// seconds for one. It does not wait for the answer.

@@ -95,7 +95,7 @@ func newPay(gate Intents, at collector, clock zonegate.Clock, log *slog.Logger) 
 
 // Channels are the ways to pay, those that are away among them; none where
 // the server collects nothing. Online is false while it does not answer; then
-// they are those of before.
+// they are those of before, and nil if it has not said yet.
 func (p *Pay) Channels() (list []zonegate.Channel, online bool) { return p.at.Channels() }
 
 // Problem is what keeps payments from working until somebody mends it here; nil
@@ -385,7 +385,7 @@ func (c *Central) Channels() (list []zonegate.Channel, online bool) {
 // learnChannels takes the ways to pay that a heartbeat brought, but for those
 // that make no sense. A caller holds l.mu.
 func (l *line) learnChannels(list []api.Channel, now time.Duration) {
-	l.channels, l.answered = nil, now
+	l.channels, l.answered = []zonegate.Channel{}, now
 	for _, ch := range list {
 		if len(l.channels) == maxChannels {
 			return
