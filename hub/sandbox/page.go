@@ -19,7 +19,7 @@ type form struct {
 	back                string // where to, if there is a way
 }
 
-const pageHead = `<!doctype html><html lang="fr"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">%s<title>%s</title>
+const pageHead = `<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">%s<title>%s</title>
 <style>body{font:16px sans-serif;max-width:22rem;margin:2rem auto;padding:0 1rem}input,button{font:inherit;width:100%%;box-sizing:border-box;padding:.6rem;margin:.4rem 0}
 .amount{font-size:2rem}.no{color:#a00}.sandbox{color:#666;font-size:.8rem;margin-top:2rem}</style></head><body>
 `
