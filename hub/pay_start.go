@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -20,7 +19,7 @@ func (h *Hub) StartPayment(ctx context.Context, g Gateway, q api.Intent) (api.Pa
 	if err != nil {
 		return api.Payment{}, err
 	}
-	n := &opening{gateway: g, payment: p}
+	n := &opening{gateway: g, asked: p}
 	if err := h.openPayment(ctx, n); err != nil {
 		return api.Payment{}, err
 	}
@@ -60,15 +59,17 @@ func (h *Hub) intended(g Gateway, q api.Intent) (Payment, error) {
 // An opening is a payment that is to be written down.
 type opening struct {
 	gateway Gateway // its Currency is that of the site; empty is any
-	payment Payment
+	asked   Payment
 	name    string // of the forfait
-	added   bool   // false: it is there, and payment is what it is
+	payment Payment
+	added   bool // false: it is there, and payment is what it is
 	err     error
-	again   bool // somebody else added it or its claim at this moment
+	again   bool // somebody else did something at this moment
 }
 
+// openPayment writes a payment down, before anything is sent.
 func (h *Hub) openPayment(ctx context.Context, n *opening) error {
-	for range 2 {
+	for range 3 {
 		if err := h.money.openings.put(ctx, n, 1, h.writeOpenings); err != nil {
 			return err
 		}
@@ -76,8 +77,10 @@ func (h *Hub) openPayment(ctx context.Context, n *opening) error {
 			return n.err
 		}
 	}
-	return fmt.Errorf("%w: the claim code is in use; draw another intent", ErrExists)
+	return errClaimed
 }
+
+var errClaimed = fmt.Errorf("%w: the claim code is in use; draw another intent", ErrExists)
 
 func (h *Hub) writeOpenings(ctx context.Context, ns []*opening) error {
 	write := func(ns []*opening) error {
@@ -95,42 +98,19 @@ func (h *Hub) writeOpenings(ctx context.Context, ns []*opening) error {
 	return nil
 }
 
+// addOpenings adds what is not there. It adds first and looks then, since
+// nearly all are new.
 func (h *Hub) addOpenings(tx Tx, ns []*opening) error {
 	b := h.newBatch(tx)
-	var fresh []*opening
-	var keys []string
+	var rows []Payment
+	var ids, keys []string
 	for _, n := range ns {
-		n.err, n.added, n.again = nil, false, false
-		if n.payment.Intent != "" {
-			p, err := tx.PaymentByIntent(n.payment.Gateway, n.payment.Intent)
-			if err == nil {
-				n.payment = p
-				continue
-			} else if !errors.Is(err, ErrNotFound) {
+		n.err, n.added, n.again, n.payment = nil, false, false, n.asked
+		if err := h.prepare(b, n); err != nil {
+			var no *InputError
+			if n.err = err; !errors.As(err, &no) {
 				return err
 			}
-		}
-		fresh = append(fresh, n)
-		if n.payment.Claim != "" {
-			keys = append(keys, n.payment.Claim)
-		}
-	}
-	known, err := tx.KnownKeys(keys)
-	if err != nil {
-		return err
-	}
-	var rows []Payment
-	var ids []string
-	for _, n := range fresh {
-		if n.err = h.prepare(b, n); n.err != nil {
-			var no *InputError
-			if errors.As(n.err, &no) {
-				continue
-			}
-			return n.err
-		}
-		if n.payment.Claim != "" && slices.Contains(known, n.payment.Claim) {
-			n.err = fmt.Errorf("%w: the claim code is in use; draw another intent", ErrExists)
 			continue
 		}
 		rows, ids = append(rows, n.payment), append(ids, n.payment.ID)
@@ -145,14 +125,31 @@ func (h *Hub) addOpenings(tx Tx, ns []*opening) error {
 	added := make(map[string]bool, len(there))
 	for _, p := range there {
 		added[p.ID] = true
-	}
-	for _, n := range fresh {
-		if n.err == nil {
-			n.added = added[n.payment.ID]
-			n.again = !n.added
+		if p.Claim != "" {
+			keys = append(keys, p.Claim)
 		}
 	}
-	return nil
+	for _, n := range ns {
+		if n.added = added[n.payment.ID]; n.added {
+			continue
+		}
+		// What was started is answered with what became of it, though it could
+		// not be started now.
+		p, err := tx.PaymentByIntent(n.asked.Gateway, n.asked.Intent)
+		switch {
+		case err == nil:
+			n.payment, n.err = p, nil
+		case !errors.Is(err, ErrNotFound):
+			return err
+		case n.err == nil:
+			n.again = true
+		}
+	}
+	known, err := tx.KnownKeys(keys)
+	if err == nil && len(known) > 0 {
+		return errClaimed // and nothing is added; alone, the others are
+	}
+	return err
 }
 
 // prepare fills in what the hub decides: the price, the provider, the id.
@@ -276,7 +273,7 @@ func (h *Hub) Initiate(ctx context.Context, by Actor, q api.Initiate) (api.Initi
 	if by.Reseller == "" {
 		return api.Initiated{}, invalid("payments are started by users of a reseller: it is his sale")
 	}
-	n := &opening{gateway: Gateway{Reseller: by.Reseller}, payment: Payment{Reseller: by.Reseller, Forfait: q.ForfaitID, Channel: q.Provider}}
+	n := &opening{gateway: Gateway{Reseller: by.Reseller}, asked: Payment{Reseller: by.Reseller, Forfait: q.ForfaitID, Channel: q.Provider}}
 	err := h.store.Read(ctx, func(tx Tx) error {
 		sites, err := tx.Sites(by.Reseller)
 		if err != nil {
@@ -286,13 +283,13 @@ func (h *Hub) Initiate(ctx context.Context, by Actor, q api.Initiate) (api.Initi
 			n.gateway.Currency = sites[0].Currency
 		}
 		if len(sites) == 1 {
-			n.payment.Site = sites[0].ID
+			n.asked.Site = sites[0].ID
 		}
 		f, err := h.onSale(tx, q.ForfaitID, by.Reseller, n.gateway.Currency)
 		if err != nil {
 			return err
 		}
-		if n.payment.Version = f.Plan.Version; f.Plan.Price.Currency != "XOF" && f.Plan.Price.Currency != "XAF" {
+		if n.asked.Version = f.Plan.Version; f.Plan.Price.Currency != "XOF" && f.Plan.Price.Currency != "XAF" {
 			return invalid("the API speaks of francs CFA alone, and this forfait is sold in %s", f.Plan.Price.Currency)
 		}
 		return nil
