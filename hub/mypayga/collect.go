@@ -114,7 +114,7 @@ func (c *Client) Lookup(ctx context.Context, p hub.Payment) (hub.Observation, er
 	case len(list) == 0 || code != "200":
 		return hub.Observation{}, c.unclear(doing, code)
 	}
-	if env := in.Text("environnement"); env != "" && (env == "production") == c.o.Test {
+	if env := in.Text("environnement"); c.strange(env) {
 		return hub.Observation{}, fmt.Errorf("%s at %s: %w: the payment is of environment %q", doing, c.o.Name, hub.ErrAmbiguous, c.words(env))
 	}
 	var seen hub.Observation
@@ -135,6 +135,16 @@ func (c *Client) Lookup(ctx context.Context, p hub.Payment) (hub.Observation, er
 	}
 	seen.ProviderRef, seen.Raw = token, raw
 	return seen, nil
+}
+
+// strange is an environment that the keys are not of. production is the only
+// word that is documented.
+func (c *Client) strange(env string) bool {
+	env = strings.ToLower(env)
+	if c.o.Test {
+		return env == "production"
+	}
+	return strings.Contains(env, "test") || strings.Contains(env, "sandbox")
 }
 
 // sameToken: the samples ask with the beginning of the token that is shown.

@@ -158,6 +158,7 @@ func TestLookup(t *testing.T) {
 		{`"final_status":"200"`, `"final_status":"success"`, hub.PaymentPending},
 		{`"final_status":"200"`, `"FINAL_STATUS":"200"`, hub.PaymentSucceeded},
 		{`"totalAmount":144`, `"totalAmount":"144"`, hub.PaymentSucceeded},
+		{`"production"`, `"Prod"`, hub.PaymentSucceeded},
 		{`"totalAmount":144`, `"totalAmount":144.00`, hub.PaymentSucceeded},
 		{`eI4zUOJd5uE2W5qx7Em1HOTr00lev7rvt6E`, `eI4zUOJd5uE2W5qx7Em1HOTr00lev7rvt6EandMore`, hub.PaymentSucceeded},
 	} {
@@ -215,7 +216,7 @@ func TestUnreadableLookup(t *testing.T) {
 		{500, detail}, {401, detail}, {403, detail}, {429, detail}, {302, ""},
 		{0, strings.Replace(detail, `"code":"200"`, `"code":"400"`, 1)}, {0, strings.Replace(detail, `"totalAmount":144`, `"totalAmount":144.5`, 1)},
 		{0, strings.Replace(detail, `"totalAmount":144`, `"totalAmount":"1e9"`, 1)}, {0, strings.Replace(detail, "eI4zUOJd", "AAAAAAAA", 1)},
-		{0, strings.Replace(detail, `"production"`, `"test"`, 1)},
+		{0, strings.Replace(detail, `"production"`, `"test"`, 1)}, {0, strings.Replace(detail, `"production"`, `"SANDBOX"`, 1)},
 	} {
 		d := newDesk(t).says(detailPath, k.answer)
 		d.status[detailPath] = k.status
