@@ -32,7 +32,15 @@ func (h *Hub) askForCode(ctx context.Context, w Withdrawal) (Withdrawal, error) 
 		var no *RejectedError
 		switch {
 		case failed == nil:
-			return h.coded(tx, w, obs)
+			others, err := othersRef(tx, w, obs.ProviderRef)
+			if err != nil {
+				return err
+			}
+			if others {
+				w.NextLook, w.Reason = h.at().Add(firstLook), "the provider shows another withdrawal's"
+				return nil
+			}
+			h.coded(w, obs)
 		case errors.Is(failed, ErrNotSent):
 			verdict = errors.Join(ErrMessenger, failed)
 			return h.end(tx, w, PayoutFailed, "the provider could not be reached")
@@ -47,24 +55,26 @@ func (h *Hub) askForCode(ctx context.Context, w Withdrawal) (Withdrawal, error) 
 	return w, errors.Join(err, verdict)
 }
 
-// coded notes that the receiver has a code, unless it is another withdrawal's.
-func (h *Hub) coded(tx Tx, w *Withdrawal, obs PayoutObservation) error {
-	if other, err := tx.WithdrawalOf(w.Payer, "", obs.ProviderRef); err == nil && other.ID != w.ID {
-		w.Reason, w.NextLook = "the provider shows another withdrawal's", h.at().Add(backoff(firstLook, w.Looks))
-		if h.at().Sub(w.Made) > codeLife+5*time.Minute {
-			return h.end(tx, w, PayoutFailed, "the provider does not know it")
-		}
-		return nil
-	} else if err != nil && !errors.Is(err, ErrNotFound) {
-		return err
+// othersRef says whether the provider's id is another withdrawal's.
+func othersRef(tx Tx, w *Withdrawal, ref string) (bool, error) {
+	if ref == "" || ref == w.ProviderRef {
+		return false, nil
 	}
+	other, err := tx.WithdrawalOf(w.Payer, "", ref)
+	if errors.Is(err, ErrNotFound) {
+		return false, nil
+	}
+	return err == nil && other.ID != w.ID, err
+}
+
+// coded notes that the receiver has a code.
+func (h *Hub) coded(w *Withdrawal, obs PayoutObservation) {
 	w.State, w.Reason, w.CodeSends = PayoutCodeSent, "", w.CodeSends+1
 	if w.ProviderRef == "" {
 		w.ProviderRef = clip(obs.ProviderRef, 200)
 	}
 	w.CodeExpires = h.at().Add(codeLife)
 	w.NextLook = w.CodeExpires
-	return nil
 }
 
 // confirming writes down that the code goes to the provider, which pays then.
@@ -185,6 +195,11 @@ func (h *Hub) lookTheirs(ctx context.Context, w Withdrawal, away map[string]bool
 		if w.State != PayoutRequested && w.State != PayoutCodeSent {
 			return nil
 		}
+		if others, err := othersRef(tx, w, obs.ProviderRef); err != nil {
+			return err
+		} else if others {
+			failed = ErrNotFound
+		}
 		switch {
 		case errors.Is(failed, ErrNotFound) && w.State == PayoutRequested:
 			// One that comes after all cannot be paid: nobody here takes its code.
@@ -196,7 +211,7 @@ func (h *Hub) lookTheirs(ctx context.Context, w Withdrawal, away map[string]bool
 			away[w.Payer] = true
 			w.NextLook = h.at().Add(backoff(firstLook, w.Looks))
 		case w.State == PayoutRequested && obs.State == PayoutCodeSent:
-			return h.coded(tx, w, obs)
+			h.coded(w, obs)
 		case obs.State == PayoutProcessing || obs.State == PayoutCompleted:
 			// The code got there after all.
 			if err := h.alone(tx, w); err != nil {

@@ -167,11 +167,11 @@ func backoff(first time.Duration, n int) time.Duration {
 func (h *Hub) observed(tx Tx, w *Withdrawal, obs PayoutObservation) error {
 	switch {
 	case w.ProviderRef == "":
-		if other, err := tx.WithdrawalOf(w.Payer, "", obs.ProviderRef); err == nil && other.ID != w.ID {
+		if others, err := othersRef(tx, w, obs.ProviderRef); err != nil {
+			return err
+		} else if others {
 			h.doubt(w, "the provider shows another withdrawal's payout")
 			return nil
-		} else if err != nil && !errors.Is(err, ErrNotFound) {
-			return err
 		}
 		w.ProviderRef = clip(obs.ProviderRef, 200)
 	case obs.ProviderRef != "" && obs.ProviderRef != w.ProviderRef:
