@@ -98,7 +98,12 @@ var mainPages = []struct {
 		z.sells(mtn, moov)
 		return call{target: "/pay", form: z.payForm("b-day", "MTN_MOMO", moovNumber)}
 	}},
-	{"pay-push", func(z *zone) call { z.sells(mtn); return call{target: "/pay/" + z.open("MTN_MOMO").String()} }},
+	{"pay-push", func(z *zone) call {
+		z.sells(mtn)
+		id := z.open("MTN_MOMO")
+		z.tell(id, zonegate.News{State: zonegate.IntentPending, Transaction: "tx", Flow: "push"})
+		return call{target: "/pay/" + id.String()}
+	}},
 	{"pay-redirect", func(z *zone) call {
 		z.sells(card)
 		id := z.open("KKIAPAY")

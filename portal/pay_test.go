@@ -131,6 +131,12 @@ func TestPayByPush(t *testing.T) {
 	}
 
 	page := z.payPage(id)
+	has(t, page, "The payment starts")
+	lacks(t, page, "Confirm on")
+	z.tell(id, zonegate.News{State: zonegate.IntentOpened, Unsure: true})
+	has(t, z.payPage(id), "Confirm on your phone")
+	z.tell(id, zonegate.News{State: zonegate.IntentPending, Flow: "push"})
+	page = z.payPage(id)
 	has(t, page, "Confirm on your phone", "200\u00a0FCFA", "MTN MoMo", "••••\u00a056", z.gate.ClaimCode(id),
 		`content="2;url=/pay/`+id.String()+`"`, "I have paid")
 	lacks(t, page, "0197", "2290197", "1234", `type="tel"`, "not confirmed", "did not work", "try again")
@@ -506,7 +512,7 @@ func TestPaymentAsJSON(t *testing.T) {
 	z.sells(mtn)
 	id := z.open("MTN_MOMO")
 	a := answer(t, z.do(call{target: "/pay/" + id.String(), accept: program, lang: "en"}))
-	if a.Reason != "payment_opened" || !strings.HasPrefix(a.Message, "Confirm on your phone.") || a.FormToken == "" {
+	if a.Reason != "payment_opened" || a.Message != "The payment starts. Wait a few seconds." || a.FormToken == "" {
 		t.Errorf("%+v", a)
 	}
 }

@@ -46,7 +46,7 @@ func (s *Server) payment(c *gin.Context) {
 	}
 	w := s.paymentPage(p, in)
 	if f != formHTML {
-		message := strings.Join(append([]string{p.Lang.Say(w.Title) + "."}, w.Lines...), " ")
+		message := strings.Join(append([]string{strings.TrimSuffix(p.Lang.Say(w.Title), "…") + "."}, w.Lines...), " ")
 		s.tell(c, http.StatusOK, f, Answer{Reason: "payment_" + in.State.String(), Message: message, FormToken: s.Gate.FormToken(mac)})
 		return
 	}
@@ -130,10 +130,11 @@ func (s *Server) underWay(w *web.Payment, in zonegate.Intent, ch zonegate.Channe
 		flow = ch.Flow
 	}
 	switch {
-	case flow == zonegate.FlowPush:
+	case flow == zonegate.FlowPush && (in.State == zonegate.IntentPending || in.Unsure):
 		w.Title, w.Lines = web.TextPayConfirm, []string{say(web.TextPayConfirmHint)}
-	case in.URL == "":
-		w.Title = web.TextPayStarting
+	case flow == zonegate.FlowPush || in.URL == "":
+		// Nobody has asked for the money yet.
+		w.Title, w.Lines = web.TextPayStarting, []string{say(web.TextPayWait)}
 	case !payable(in.URL, ch.Hosts):
 		// Nobody is sent to where the provider is not.
 		w.Title, w.Lines = web.TextPayStarting, []string{say(web.TextPayAway)}

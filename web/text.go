@@ -115,6 +115,7 @@ const (
 	TextPayAway
 	TextPayAwayNext
 	TextPayStarting
+	TextPayWait
 	TextPayConfirm
 	TextPayConfirmHint
 	TextPayThere
@@ -316,6 +317,7 @@ var texts = [textCount][languages]string{
 	TextPayAway:     {"Le paiement mobile ne répond pas en ce moment.", "Mobile payment does not answer right now."},
 	TextPayAwayNext: {"Essayez plus tard, ou achetez un code chez le vendeur.", "Try later, or buy a code from the seller."},
 	TextPayStarting: {"Le paiement commence…", "The payment starts…"},
+	TextPayWait:     {"Attendez quelques secondes.", "Wait a few seconds."},
 	TextPayConfirm:  {"Confirmez sur votre téléphone", "Confirm on your phone"},
 	TextPayConfirmHint: {
 		"Un message arrive sur ce numéro. Tapez-y votre code secret mobile money. Cette page change toute seule.",
