@@ -152,10 +152,15 @@ func (h *Handler) answered(do func(*call) error) http.Handler {
 }
 
 func write(w http.ResponseWriter, status int, v any) {
-	body, err := json.Marshal(v)
-	if err != nil {
-		status, body = http.StatusInternalServerError, []byte(`{"success":false,"message":"Erreur interne"}`)
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false) // links have ampersands
+	if err := e.Encode(v); err != nil {
+		status = http.StatusInternalServerError
+		b.Reset()
+		b.WriteString(`{"success":false,"message":"Erreur interne"}`)
 	}
+	body := bytes.TrimSpace(b.Bytes())
 	header := w.Header()
 	header.Set("Content-Type", "application/json")
 	header.Set("Content-Length", strconv.Itoa(len(body)))
