@@ -291,8 +291,15 @@ func TestPayAfterARestart(t *testing.T) {
 	c.lost = nil
 	z.stopGate()
 	z.startGate()
-	c.calls = nil
+	// Nobody remembers that the hub may have it, so a no is no end.
+	c.calls, c.odd = nil, func(string) error { return &Refusal{Status: 403, Problem: api.Problem{Code: api.CodeForbidden}} }
 	p = NewPay(z.gate, c, z.clock, z.log())
+	p.Step(t.Context())
+	if got := z.intent(in); got.State != zonegate.IntentOpened {
+		t.Errorf("a no after a restart: %+v", got.News)
+	}
+	c.calls, c.odd = nil, nil
+	z.clock.forward(startAgain)
 	p.Step(t.Context())
 	if !slices.Equal(c.made(), []string{"start", "start"}) || len(c.payments) != 2 {
 		t.Errorf("%v", c.made())
