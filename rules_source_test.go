@@ -37,6 +37,14 @@ func checkSource(path, name string, fset *token.FileSet, f *ast.File) (problems 
 			if !test && n.Tok == token.DEFINE {
 				checkConversions(path, n, refuse)
 			}
+		case *ast.Ident:
+			if !test && handlesMoney(path, name) && slices.Contains(floats, n.Name) {
+				refuse(n.Pos(), "uses %s where money is: amounts are read, kept and written as whole minor units", n.Name)
+			}
+		case *ast.BasicLit:
+			if !test && handlesMoney(path, name) && n.Kind == token.FLOAT && strings.Contains(n.Value, ".") {
+				refuse(n.Pos(), "uses %s where money is: write rates per mille", n.Value)
+			}
 		case *ast.CallExpr:
 			if sel, ok := n.Fun.(*ast.SelectorExpr); ok && test && slices.Contains([]string{"Skip", "Skipf", "SkipNow"}, sel.Sel.Name) {
 				if on, ok := sel.X.(*ast.Ident); ok && slices.Contains([]string{"t", "b", "tb"}, on.Name) {
@@ -63,6 +71,19 @@ var (
 	notBytes  = []string{"int", "int8", "int16", "int32", "uint", "uint8", "uint16", "uint32", "float32", "float64"}
 	notMoney  = []string{"float32", "float64"}
 )
+
+// floats are names by which a fraction could come near an amount.
+var floats = []string{"float32", "float64", "Float32", "Float64", "ParseFloat", "FormatFloat", "Rat", "SetFloat64"}
+
+// handlesMoney: all of the hub and of the contract, and what sells on the
+// gateway. What only paces callers may count in fractions.
+func handlesMoney(path, name string) bool {
+	if path == "hub/server" && name == "limit.go" {
+		return false
+	}
+	return anyMatches([]string{"hub", "hub/...", "phone", "sync/api", "sync/central"}, path) ||
+		path == "." && name != "guess.go" || path == "portal" && (strings.HasPrefix(name, "pay") || name == "payment.go")
+}
 
 // bufferPackages count bytes of files, buffers and packets, whose sizes the
 // standard library gives as int and int64; what customers transfer does not
