@@ -67,6 +67,9 @@ func init() {
 		{"forfait list", "", "list what is on sale", defineForfaitList},
 		{"forfait withdraw", "ID", "take a forfait off sale", defineForfaitWithdraw},
 		{"voucher create", "--forfait ID --reseller ID --count N", "make vouchers and print their codes", defineVoucherCreate},
+		{"reconcile", "PERIOD", "compare a day or a month with grants, the ledger and statements; say what differs", defineReconcile},
+		{"statement import", "--provider NAME --period PERIOD FILE", "take a provider's statement (CSV), and compare", defineStatementImport},
+		{"ledger correct", "--by NAME --reason TEXT --ref TEXT ACCOUNT=N ...", "book a correction; what is booked is never changed", defineLedgerCorrect},
 		{"restored", "", "go on after the database was restored from a backup, so that gateways miss no change", defineRestored},
 		{"sandbox", "", "play a plain RGZ server, for tests; nothing in it is real", defineSandbox},
 		{"version", "", "print the version", defineVersion},
@@ -178,7 +181,7 @@ func (e *env) complete(f *flag.FlagSet) error {
 }
 
 // fileKeys are what a file may hold; one file serves all commands.
-var fileKeys = []string{"data", "database", "listen", "tls-cert", "tls-key", "public-url", "proxy", "webhook-secret", "log-level",
+var fileKeys = []string{"data", "database", "listen", "tls-cert", "tls-key", "public-url", "proxy", "webhook-secret", "money", "log-level",
 	"login-per-minute", "enrol-per-minute"}
 
 func readConfig(name string) (map[string]string, error) {

@@ -14,9 +14,10 @@ import (
 	"zonegate/hub/store"
 )
 
-// openHub puts the hub's parts together. The caller closes the store. With
-// newKeys it may make keys for a database that has sites.
-func openHub(ctx context.Context, data, database string, newKeys bool, log *slog.Logger) (*hub.Hub, *store.Store, hub.Keys, error) {
+// openHub puts the hub's parts together, with o where it is to take money. The
+// caller closes the store. With newKeys it may make keys for a database that
+// has sites.
+func openHub(ctx context.Context, data, database string, newKeys bool, o hub.Options, log *slog.Logger) (*hub.Hub, *store.Store, hub.Keys, error) {
 	if err := os.MkdirAll(data, 0o700); err != nil {
 		return nil, nil, hub.Keys{}, fmt.Errorf("making the data directory: %w", err)
 	}
@@ -31,8 +32,8 @@ func openHub(ctx context.Context, data, database string, newKeys bool, log *slog
 	if err != nil {
 		return nil, nil, hub.Keys{}, errors.Join(err, st.Close())
 	}
-	h := hub.New(hub.Options{Store: st, Keys: keys, Hasher: password.New(runtime.NumCPU()), Log: log})
-	return h, st, keys, nil
+	o.Store, o.Keys, o.Hasher, o.Log = st, keys, password.New(runtime.NumCPU()), log
+	return hub.New(o), st, keys, nil
 }
 
 // mayMakeKeys refuses keys for a database that others belong to: gateways
@@ -62,7 +63,7 @@ var operator = hub.Actor{Name: "command line", Role: hub.RoleAdmin}
 // with runs a command on the hub. The daemon may run at the same time: it
 // finds what was pushed within a second.
 func (e *env) with(ctx context.Context, do func(h *hub.Hub) error) (err error) {
-	h, st, _, err := openHub(ctx, e.data, e.database, false, slog.New(slog.NewTextHandler(e.stderr, nil)))
+	h, st, _, err := openHub(ctx, e.data, e.database, false, hub.Options{}, slog.New(slog.NewTextHandler(e.stderr, nil)))
 	if err != nil {
 		return err
 	}

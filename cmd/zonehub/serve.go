@@ -23,6 +23,7 @@ import (
 	"zonegate/hub/console"
 	"zonegate/hub/server"
 	"zonegate/hub/store"
+	"zonegate/hub/withdrawal"
 )
 
 // settings are what serve can be told.
@@ -30,6 +31,7 @@ type settings struct {
 	listen, tlsCert, tlsKey      string
 	publicURL, proxies           string
 	webhookSecret, logLevel      string
+	money                        string
 	loginsAMinute, enrolsAMinute int
 	newKeys                      bool
 }
@@ -43,6 +45,7 @@ func defineServe(f *flag.FlagSet) action {
 	f.StringVar(&s.publicURL, "public-url", "", "`URL` under which people and gateways reach the hub")
 	f.StringVar(&s.proxies, "proxy", "", "`addresses` of proxies before the hub, as 10.0.0.0/8,127.0.0.1: they are believed about who calls")
 	f.StringVar(&s.webhookSecret, "webhook-secret", "", "`secret` that the payment provider sends; better in a file than here")
+	f.StringVar(&s.money, "money", "", "`file` with the payment providers and the rules of withdrawals; see docs/money.md")
 	f.StringVar(&s.logLevel, "log-level", "info", "debug, info, warn or error")
 	f.IntVar(&s.loginsAMinute, "login-per-minute", limits.Login.PerMinute, "attempts to sign in from one address, and with one name")
 	f.IntVar(&s.enrolsAMinute, "enrol-per-minute", limits.Enrol.PerMinute, "gateways that ask to be let in from one address")
@@ -60,6 +63,10 @@ func defineServe(f *flag.FlagSet) action {
 			return usagef("--log-level must be debug, info, warn or error")
 		}
 		p.log = slog.New(slog.NewTextHandler(e.stderr, &slog.HandlerOptions{Level: level}))
+		var err error
+		if p.till, err = loadMoney(s.money, s.publicURL, e.lookup, p.log, e.stdout); err != nil {
+			return err
+		}
 		signals := make(chan os.Signal, 4)
 		signal.Notify(signals, unix.SIGTERM, unix.SIGINT)
 		defer signal.Stop(signals)
@@ -76,6 +83,7 @@ type program struct {
 	log            *slog.Logger
 	signals        <-chan os.Signal
 
+	till        *till
 	trusted     []netip.Prefix
 	store       *store.Store
 	hub         *hub.Hub
@@ -123,6 +131,8 @@ func (p *program) Run(ctx context.Context) (err error) {
 	tasks := []task{
 		{"the signal watcher", p.watchSignals},
 		{"the news of pushes", p.store.Run},
+		{"the payouts", p.sweepPayouts},
+		{"the reconciliation", p.hub.RunReconciliation},
 		{"the server", func(ctx context.Context) error { return p.server.Run(ctx, p.listener) }},
 	}
 	if p.certificate != nil {
@@ -148,35 +158,42 @@ func (p *program) build(ctx context.Context) error {
 		debug.SetGCPercent(garbage)
 	}
 	connections := p.raiseFiles()
-	h, st, keys, err := openHub(ctx, p.data, p.database, p.settings.newKeys, p.log)
+	o := hub.Options{Collectors: p.till.collectors, PublicURL: p.settings.publicURL, Payouts: p.till.payouts}
+	h, st, keys, err := openHub(ctx, p.data, p.database, p.settings.newKeys, o, p.log)
 	if err != nil {
 		return err
 	}
 	p.hub, p.store = h, st
-	o := server.Options{
-		Hub: h, Tokens: server.Tokens{Key: keys.JWT}, WebhookSecret: p.settings.webhookSecret,
+	so := server.Options{
+		Hub: h, Tokens: server.Tokens{Key: keys.JWT}, Callbacks: p.till.callbacks, Webhook: p.till.webhook, WebhookSecret: p.settings.webhookSecret,
 		Proxies: p.trusted, Log: p.log, Limits: server.DefaultLimits(),
 		Connections: connections,
 	}
-	o.Limits.Login = server.Limit{PerMinute: p.settings.loginsAMinute, Burst: p.settings.loginsAMinute}
-	o.Limits.Enrol = server.Limit{PerMinute: p.settings.enrolsAMinute, Burst: p.settings.enrolsAMinute}
+	so.Limits.Login = server.Limit{PerMinute: p.settings.loginsAMinute, Burst: p.settings.loginsAMinute}
+	so.Limits.Enrol = server.Limit{PerMinute: p.settings.enrolsAMinute, Burst: p.settings.enrolsAMinute}
 	if p.settings.tlsCert != "" {
 		if p.certificate, err = loadCertificate(p.settings.tlsCert, p.settings.tlsKey, p.log); err != nil {
 			return err
 		}
-		o.TLS = p.certificate.config()
+		so.TLS = p.certificate.config()
 	}
 	pages, err := consoleKeys(keys.JWT)
 	if err != nil {
 		return err
 	}
-	o.Pages = console.New(console.Options{
+	pagesAndMoney := http.NewServeMux()
+	pagesAndMoney.Handle("/api/", withdrawal.New(withdrawal.Options{
+		Hub: h, Tokens: server.Tokens{Key: keys.JWT}, URL: p.settings.publicURL, Log: p.log,
+		AttemptLogin: func(r *http.Request, name string) time.Duration { return p.server.AttemptLogin(r, name) },
+	}))
+	pagesAndMoney.Handle("/", console.New(console.Options{
 		Hub: h, Tokens: server.Tokens{Key: pages.sessions}, Key: pages.forms, Log: p.log,
 		Secure: p.certificate != nil || strings.HasPrefix(p.settings.publicURL, "https://"),
 		// The server that counts is made below, before anybody is served.
 		Attempt: func(r *http.Request, name string) time.Duration { return p.server.AttemptLogin(r, name) },
-	})
-	p.server = server.New(o)
+	}))
+	so.Pages = pagesAndMoney
+	p.server = server.New(so)
 	// Probes of TCP would cost gateways traffic; the comments in their streams
 	// and the time-outs of calls find dead peers.
 	config := net.ListenConfig{KeepAlive: -1}
@@ -224,6 +241,7 @@ func (p *program) greet(ctx context.Context) error {
 	}
 	attrs := []any{"version", version, "listen", p.listener.Addr().String(), "api", public + server.Base}
 	p.log.Info("serving", attrs...)
+	p.till.describe(p.log)
 	if p.certificate == nil {
 		p.log.Warn("serving plain HTTP: put a proxy with TLS before it, or give --tls-cert and --tls-key; passwords and tokens are sent here")
 	}
@@ -236,6 +254,22 @@ func (p *program) greet(ctx context.Context) error {
 		fmt.Fprintf(p.out, "This hub has no admin yet. Within a day, open\n\n  %s/setup?token=%s\n\n", public, url.QueryEscape(token))
 	}
 	return nil
+}
+
+// sweepPayouts moves money on its way out on, every second.
+func (p *program) sweepPayouts(ctx context.Context) error {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		if err := p.hub.SweepPayouts(ctx); err != nil && ctx.Err() == nil {
+			p.log.Error("sweeping payouts", "err", err)
+		}
+	}
 }
 
 func (p *program) watchSignals(ctx context.Context) error {
@@ -258,5 +292,6 @@ func (p *program) close() error {
 	if p.store != nil {
 		errs = append(errs, p.store.Close())
 	}
+	p.till.close()
 	return errors.Join(errs...)
 }
