@@ -14,6 +14,9 @@ const (
 	leased   = time.Minute
 	sweepMax = 256 // payments that are leased at once
 	looking  = 32  // lookups at the same time, if Options say nothing
+	// How long what a provider calls and says is kept.
+	maxRef    = 200
+	maxReason = 300
 )
 
 // TakeHint takes a callback: it finds the payment and asks the provider. What
@@ -21,23 +24,17 @@ const (
 // provider's. One that comes too often is passed over: the payment is looked up
 // in its time.
 func (h *Hub) TakeHint(ctx context.Context, provider string, hint Hint) error {
-	var p Payment
-	err := h.store.Read(ctx, func(tx Tx) (err error) {
-		p, err = Payment{}, ErrNotFound
-		if hint.Reference != "" {
-			p, err = tx.PaymentByReference(hint.Reference)
-		}
-		if hint.ProviderRef != "" && (errors.Is(err, ErrNotFound) || err == nil && p.Provider != provider) {
-			p, err = tx.PaymentByProviderRef(provider, hint.ProviderRef)
-		}
-		return err
-	})
-	if err != nil {
+	if clip(hint.Reference, maxRef) != hint.Reference || clip(hint.ProviderRef, maxRef) != hint.ProviderRef {
+		return ErrNotFound // and no database takes it
+	}
+	f := &finding{provider: provider, hint: hint}
+	if err := h.money.findings.put(ctx, f, 1, h.find); err != nil {
 		return err
 	}
-	if p.Provider != provider {
+	if !f.found {
 		return ErrNotFound
 	}
+	p := f.payment
 	if !h.money.heed(p.ID, h.now()) {
 		if soon := h.at().Add(lookEvery); p.NextLook.After(soon) {
 			return h.store.Write(ctx, func(tx Tx) error { return tx.LookSooner(p.ID, soon) })
@@ -49,8 +46,52 @@ func (h *Hub) TakeHint(ctx context.Context, provider string, hint Hint) error {
 		candidate = hint.ProviderRef
 	}
 	said := ObservationRow{Payment: p.ID, At: h.at(), Source: SourceCallback, State: "hint", ProviderRef: hint.ProviderRef, Raw: hint.Raw}
-	_, err = h.ask(ctx, p, candidate, said)
+	_, err := h.ask(ctx, p, candidate, said)
 	return err
+}
+
+// A finding is a payment that a callback is about.
+type finding struct {
+	provider string
+	hint     Hint
+	payment  Payment
+	found    bool
+}
+
+// find looks up many at once.
+func (h *Hub) find(ctx context.Context, fs []*finding) error {
+	return h.store.Read(ctx, func(tx Tx) error {
+		var references []string
+		for _, f := range fs {
+			if f.hint.Reference != "" {
+				references = append(references, f.hint.Reference)
+			}
+		}
+		ps, err := tx.PaymentsByReference(references)
+		if err != nil {
+			return err
+		}
+		byReference := make(map[string]Payment, len(ps))
+		for _, p := range ps {
+			byReference[p.Reference] = p
+		}
+		for _, f := range fs {
+			if f.payment, f.found = byReference[f.hint.Reference]; f.found && f.payment.Provider == f.provider {
+				continue
+			}
+			f.found = false
+			if f.hint.ProviderRef == "" {
+				continue
+			}
+			p, err := tx.PaymentByProviderRef(f.provider, f.hint.ProviderRef)
+			if err == nil {
+				f.payment, f.found = p, true
+			} else if !errors.Is(err, ErrNotFound) {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 // ask asks the provider about a payment and takes what it says.
@@ -67,6 +108,7 @@ func (h *Hub) ask(ctx context.Context, p Payment, candidate string, said ...Obse
 		cancel()
 		switch {
 		case err == nil:
+			o.Reference, o.ProviderRef, o.Reason = clip(o.Reference, maxRef), clip(o.ProviderRef, maxRef), clip(o.Reason, maxReason)
 			e.what, e.seen = evSeen, o
 			said = append(said, ObservationRow{Payment: p.ID, At: h.at(), Source: SourceLookup, State: string(o.State), ProviderRef: o.ProviderRef, Raw: o.Raw})
 		case ctx.Err() != nil: // not the provider's fault

@@ -195,7 +195,7 @@ func (p *Payment) see(e event) effect {
 	case strange != "":
 		return nothing
 	case (o.State == PaymentFailed || o.State == PaymentCanceled) && p.State.can(o.State) && p.State != PaymentReview:
-		p.State, p.Reason = o.State, clip(o.Reason, 300)
+		p.State, p.Reason = o.State, o.Reason
 	case o.State == PaymentRefunded && fresh:
 		p.State, p.Reason = PaymentRefunded, "the provider gave the money back"
 	case o.State == PaymentRefunded && p.State == PaymentSucceeded:

@@ -222,6 +222,7 @@ func (h *Hub) submit(ctx context.Context, p Payment, description string) (Paymen
 			charge.ReturnURL = charge.CallbackURL
 		}
 		started, err := c.Initiate(asking, charge)
+		started.ProviderRef, started.URL, started.Hint = clip(started.ProviderRef, maxRef), clip(started.URL, 2000), clip(started.Hint, maxReason)
 		e := event{at: h.at(), spread: h.spread(), first: c.Caps().FirstLook, started: started}
 		said := ObservationRow{Payment: p.ID, At: e.at, Source: SourceInitiate, ProviderRef: started.ProviderRef}
 		var no *RejectedError
@@ -229,7 +230,7 @@ func (h *Hub) submit(ctx context.Context, p Payment, description string) (Paymen
 		case err == nil:
 			e.what, said.State = evStarted, "accepted"
 		case errors.As(err, &no):
-			e.what, e.reason = evRefused, clip(no.Reason, 300)
+			e.what, e.reason = evRefused, clip(no.Reason, maxReason)
 			said.State, said.Raw = "refused", e.reason
 		case errors.Is(err, ErrNotSent) && p.Attempt < maxAttempts:
 			e.what, said.State = evUnsent, "not sent"

@@ -25,6 +25,7 @@ type money struct {
 	collectors atomic.Pointer[map[string]Collector]
 	openings   gathering[*opening]
 	changes    gathering[*change]
+	findings   gathering[*finding]
 
 	mu    sync.Mutex
 	ways  map[string]*way

@@ -231,7 +231,8 @@ type paymentRows interface {
 	// PaymentsByID are those that are there, in any order.
 	PaymentsByID(ids []string) ([]Payment, error)
 	PaymentByIntent(gateway, intent string) (Payment, error)
-	PaymentByReference(reference string) (Payment, error)
+	// PaymentsByReference are those that are there, in any order.
+	PaymentsByReference(references []string) ([]Payment, error)
 	PaymentByProviderRef(provider, ref string) (Payment, error)
 	// Payments are the newest first.
 	Payments(PaymentQuery) ([]Payment, error)

@@ -65,20 +65,23 @@ func (t *tx) Payment(id string) (hub.Payment, error) {
 	return one(t, payment, paymentColumns+" WHERE id = $1", id)
 }
 
-func (t *tx) PaymentsByID(ids []string) (out []hub.Payment, err error) {
-	return out, in(t, ids, func(list string, args []any) error {
-		rows, err := many(t, payment, paymentColumns+" WHERE id IN "+list, args...)
+func (t *tx) PaymentsByID(ids []string) ([]hub.Payment, error) { return t.paymentsBy("id", ids) }
+
+func (t *tx) PaymentsByReference(references []string) ([]hub.Payment, error) {
+	return t.paymentsBy("reference", references)
+}
+
+func (t *tx) paymentsBy(column string, values []string) (out []hub.Payment, err error) {
+	err = in(t, values, func(list string, args []any) error {
+		rows, err := many(t, payment, paymentColumns+" WHERE "+column+" IN "+list, args...)
 		out = append(out, rows...)
 		return err
 	})
+	return out, err
 }
 
 func (t *tx) PaymentByIntent(gateway, intent string) (hub.Payment, error) {
 	return one(t, payment, paymentColumns+" WHERE gateway = $1 AND intent = $2 AND intent <> ''", gateway, intent)
-}
-
-func (t *tx) PaymentByReference(reference string) (hub.Payment, error) {
-	return one(t, payment, paymentColumns+" WHERE reference = $1", reference)
 }
 
 func (t *tx) PaymentByProviderRef(provider, ref string) (hub.Payment, error) {
@@ -107,7 +110,7 @@ func (t *tx) LookSooner(id string, when time.Time) error {
 }
 
 func (t *tx) KnownKeys(keys []string) (out []string, err error) {
-	return out, in(t, keys, func(list string, args []any) error {
+	err = in(t, keys, func(list string, args []any) error {
 		for _, query := range []string{"SELECT voucher FROM vouchers WHERE voucher IN ", "SELECT claim FROM grants WHERE claim <> '' AND claim IN "} {
 			known, err := many(t, text, query+list, args...)
 			if err != nil {
@@ -117,6 +120,7 @@ func (t *tx) KnownKeys(keys []string) (out []string, err error) {
 		}
 		return nil
 	})
+	return out, err
 }
 
 func (t *tx) AddObservations(os []hub.ObservationRow) error {

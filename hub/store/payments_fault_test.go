@@ -229,7 +229,8 @@ func TestHints(t *testing.T) {
 		a, b := s.start(s.intent()), s.start(s.intent())
 		pa, pb := s.payment(a.TransactionID), s.payment(b.TransactionID)
 		looks := s.till.looks
-		for _, forged := range []hub.Hint{{}, {Reference: "NOTHING"}, {ProviderRef: "NOTHING"}, {Reference: "NOTHING", ProviderRef: "NOTHING"}} {
+		for _, forged := range []hub.Hint{{}, {Reference: "NOTHING"}, {ProviderRef: "NOTHING"}, {Reference: "NOTHING", ProviderRef: "NOTHING"}, {Reference: "\x00"}, {ProviderRef: "\xff"},
+			{Reference: strings.Repeat("x", 1000)}} {
 			if err := s.TakeHint(s.ctx, "till", forged); !errors.Is(err, hub.ErrNotFound) {
 				t.Errorf("%+v: %v", forged, err)
 			}
