@@ -104,10 +104,7 @@ func (h *Hub) confirm(ctx context.Context, w Withdrawal, code string) (Withdrawa
 		var no *RejectedError
 		switch {
 		case failed == nil:
-			w.Verified, w.Looks = h.at(), 0
-			if err := tx.AddPayee(w.Reseller, Payee{w.Phone, w.Verified}); err != nil {
-				return err
-			}
+			w.Looks = 0
 			return h.observed(tx, w, obs)
 		case errors.Is(failed, ErrNotSent):
 			verdict = ErrNotSent
@@ -218,7 +215,7 @@ func (h *Hub) lookTheirs(ctx context.Context, w Withdrawal, away map[string]bool
 				w.NextLook = h.at().Add(firstLook)
 				return nil
 			}
-			w.Verified, w.Looks = h.at(), 0
+			w.Looks = 0
 			return h.observed(tx, w, obs)
 		default:
 			return h.observed(tx, w, obs)

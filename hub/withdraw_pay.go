@@ -182,6 +182,14 @@ func (h *Hub) observed(tx Tx, w *Withdrawal, obs PayoutObservation) error {
 		h.doubt(w, "the provider shows another amount than ours: "+spoken(a))
 		return nil
 	}
+	_, theirs := h.codePayer(w.Payer)
+	if theirs && w.Verified.IsZero() && (obs.State == PayoutProcessing || obs.State == PayoutCompleted) {
+		// The code got there, if without an answer.
+		w.Verified = h.at()
+		if err := tx.AddPayee(w.Reseller, Payee{w.Phone, w.Verified}); err != nil {
+			return err
+		}
+	}
 	if obs.Definitive {
 		switch obs.State {
 		case PayoutCompleted:
@@ -199,9 +207,11 @@ func (h *Hub) observed(tx Tx, w *Withdrawal, obs PayoutObservation) error {
 		w.State, w.Reason, w.NextLook = PayoutCodeSent, "", w.CodeExpires
 		return nil
 	}
-	if obs.State == PayoutProcessing {
-		w.State, w.Reason = PayoutProcessing, clip(obs.Reason, 300)
+	if obs.State == PayoutProcessing && (w.State != PayoutAmbiguous || theirs) {
+		// Of others "not done yet" is no proof that they have it.
+		w.State = PayoutProcessing
 	}
+	w.Reason = clip(obs.Reason, 300)
 	w.NextLook = h.at().Add(backoff(firstLook, w.Looks))
 	return nil
 }

@@ -221,7 +221,7 @@ func TestPayoutAnswers(t *testing.T) {
 	}{
 		{"done", done, nil, hub.PayoutCompleted},
 		{"refused", refused, nil, hub.PayoutFailed},
-		{"taken", taken, nil, hub.PayoutProcessing},
+		{"taken", taken, nil, ""},
 		{"gone back", back, nil, hub.PayoutReversed},
 		{"perhaps done", notYet, nil, ""},
 		{"nothing", hub.PayoutObservation{}, nil, ""},

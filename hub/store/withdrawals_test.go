@@ -74,14 +74,25 @@ func (b *bank) Payout(_ context.Context, o hub.PayoutOrder) (hub.PayoutObservati
 	if do != nil {
 		do()
 	}
-	return answer, failed
+	if lost := new(hub.AmbiguousError); errors.As(failed, &lost) {
+		failed = &hub.AmbiguousError{ProviderRef: o.Reference + lost.ProviderRef, Err: lost.Err}
+	}
+	return named(answer, o), failed
 }
 
-func (b *bank) LookupPayout(context.Context, hub.PayoutOrder) (hub.PayoutObservation, error) {
+// named gives a payout an id of its own.
+func named(obs hub.PayoutObservation, o hub.PayoutOrder) hub.PayoutObservation {
+	if obs.ProviderRef != "" {
+		obs.ProviderRef = o.Reference + obs.ProviderRef
+	}
+	return obs
+}
+
+func (b *bank) LookupPayout(_ context.Context, o hub.PayoutOrder) (hub.PayoutObservation, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.looks++
-	return b.found, b.unfound
+	return named(b.found, o), b.unfound
 }
 
 func (b *bank) count() int {
