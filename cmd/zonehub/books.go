@@ -141,3 +141,12 @@ func defineLedgerCorrect(f *flag.FlagSet) action {
 		})
 	}
 }
+
+func defineResellerKYC(*flag.FlagSet) action {
+	return func(ctx context.Context, e *env, args []string) error {
+		if len(args) != 2 {
+			return usagef("give the reseller and his level: unverified, basic, verified or premium")
+		}
+		return e.with(ctx, func(h *hub.Hub) error { return h.SetKYC(ctx, operator, args[0], args[1]) })
+	}
+}

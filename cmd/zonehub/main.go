@@ -58,6 +58,7 @@ func init() {
 		{"user list", "", "list who may sign in", defineUserList},
 		{"reseller add", "NAME", "make a reseller", defineResellerAdd},
 		{"reseller list", "", "list the resellers", defineResellerList},
+		{"reseller kyc", "ID LEVEL", "note how well a reseller's identity is known, which bounds his withdrawals", defineResellerKYC},
 		{"site add", "--reseller ID NAME", "make a site", defineSiteAdd},
 		{"site list", "", "list the sites", defineSiteList},
 		{"enrol-code", "--site ID", "make the code by which a gateway joins", defineEnrolCode},
