@@ -1,6 +1,7 @@
 #!/bin/sh
 # Writes FILE, the overlay with which programs for routers are built: what of Go's own library the
-# stand-ins of third_party/stubs replace (third_party/stubs/README.md says why).
+# stand-ins of third_party/stubs replace, and the arithmetic of elliptic curves in less code, which
+# is made beside FILE (third_party/stubs/README.md says why).
 # Usage: scripts/overlay.sh FILE
 set -eu
 
@@ -11,6 +12,34 @@ proxies=$library/vendor/golang.org/x/net/http/httpproxy/proxy.go
 	{ echo >&2 "overlay: this Go release keeps httpproxy or html/template elsewhere; adapt $0"; exit 1; }
 
 mkdir -p "$(dirname "$1")"
+
+# A square is a product, and so is the way into Montgomery's form (with the square of its radix)
+# and out of it (with one). Each of these is written out in the library, 512 bits at a time.
+fiat=$library/crypto/internal/fips140/nistec/fiat
+curve() { # PRIME SQUARE-OF-RADIX [keep the square]
+	awk -v p="$1" -v radix="$2" -v keep="${3-}" '
+	function short(name, body) {
+		if ($0 !~ "^func " p name "\\(") return
+		print; print "\t" body; skip = 1; done++
+	}
+	!skip && !keep { short("Square", p "Mul(out1, arg1, arg1)") }
+	!skip { short("FromMontgomery", p "Mul((*" p "MontgomeryDomainFieldElement)(out1), arg1, &" p "MontgomeryDomainFieldElement{1})") }
+	!skip { short("ToMontgomery", p "Mul(out1, (*" p "MontgomeryDomainFieldElement)(arg1), &" p "MontgomeryDomainFieldElement{" radix "})") }
+	/^}/ { skip = 0 }
+	!skip { print }
+	END { if (done != (keep ? 2 : 3)) exit 1 }' "$fiat/$1_fiat64.go" >"$1_fiat64.go" || {
+		echo >&2 "overlay: this Go release computes $1 otherwise; adapt $0"
+		exit 1
+	}
+}
+here=$(pwd)
+cd "$(dirname "$1")"
+curve p224 "0xffffffff00000001, 0xffffffff00000000, 0xfffffffe00000000, 0xffffffff"
+curve p256 "0x3, 0xfffffffbffffffff, 0xfffffffffffffffe, 0x4fffffffd" square
+curve p384 "0xfffffffe00000001, 0x200000000, 0xfffffffe00000000, 0x200000000, 1"
+curve p521 "0, 0x400000000000"
+cd "$here"
+
 {
 	printf '{"Replace": {\n'
 	# An empty name takes a file away.
@@ -19,6 +48,9 @@ mkdir -p "$(dirname "$1")"
 		*_test.go | */template.go) ;;
 		*) printf '"%s": "",\n' "$file" ;;
 		esac
+	done
+	for prime in p224 p256 p384 p521; do
+		printf '"%s": "%s",\n' "$fiat/${prime}_fiat64.go" "$(dirname "$1")/${prime}_fiat64.go"
 	done
 	printf '"%s": "third_party/stubs/html-template/template.go",\n' "$library/html/template/template.go"
 	printf '"%s": "third_party/stubs/httpproxy/proxy.go"\n}}\n' "$proxies"
