@@ -192,17 +192,9 @@ func (s *State) apply(e Event) error {
 	case SettingSet:
 		s.putSetting(e.Name, e.Value)
 	case IntentMade:
-		s.openIntent(e)
+		s.openIntent(&e)
 	case IntentTold:
-		in, ok := s.intents[e.ID]
-		if !ok {
-			return fmt.Errorf("payment %v: %w", e.ID, ErrCorrupt)
-		}
-		in.News, in.Purchase = e.News, e.Purchase
-		if !in.State.Open() {
-			in.Phone = maskedPhone(in.Phone)
-		}
-		s.putIntent(in)
+		return s.tellIntent(&e)
 	default:
 		return fmt.Errorf("event %T: %w", e, ErrCorrupt)
 	}

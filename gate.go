@@ -74,7 +74,12 @@ type Gate struct {
 	tickets  *guessLimiter
 	switches switchLimiter
 	floods   floodGauge
-	payments *paymentDesk
+	// notes are of devices (MAC) that wait for a payment, and of payments
+	// (IntentID) of which the hub has just said that they are pending.
+	notes *notes
+	// starts counts payments by device (MAC) and by number (string).
+	starts *guessLimiter
+	opened chan struct{}
 
 	requests chan *request
 	stopped  chan struct{}
@@ -151,7 +156,9 @@ func NewGate(state *State, j Journal, a Archive, e Enforcer, c Clock, o Options)
 		switches: switchLimiter{owed: map[MAC]time.Duration{}},
 		floods:   floodGauge{rate: o.Guessing.ZoneRate, until: map[string]time.Duration{}},
 		steady:   map[string]struct{}{},
-		payments: newPaymentDesk(),
+		notes:    &notes{until: map[any]time.Duration{}},
+		starts:   newGuessLimiter(Guessing{PerDevice: startsPer, Window: startWindow}),
+		opened:   make(chan struct{}, 1),
 		requests: make(chan *request, 256),
 		stopped:  make(chan struct{}),
 		state:    state, bootBefore: state.meta.Clock.Last.Boot,

@@ -373,7 +373,10 @@ func (c GrantPushed) take(t *tx) error {
 	if c.Device == (MAC{}) || v.Grant != 0 || v.Revoked {
 		return nil
 	}
-	wait := c.NAS != "" || c.Intent != "" && (t.intents[id].NAS != "" || !t.gate.payments.waits(c.Device, t.now.Mono))
+	wait := c.NAS != "" || c.Intent != "" && !t.gate.notes.has(c.Device, t.now.Mono)
+	if in := t.intents[id]; in != nil && in.NAS != "" {
+		wait = true
+	}
 	return t.deliverTo(&v, c.Device, wait)
 }
 
@@ -388,7 +391,7 @@ func stored(t time.Time) time.Time {
 func (c GrantGone) take(t *tx) error {
 	for _, in := range t.intents {
 		if in.Purchase == c.Grant && c.Grant != "" {
-			if err := t.tellIntent(in, News{State: IntentRefunded}, in.Purchase); err != nil {
+			if err := t.tellIntent(in, &News{State: IntentRefunded}, in.Purchase); err != nil {
 				return err
 			}
 		}

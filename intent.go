@@ -1,13 +1,14 @@
 package zonegate
 
 import (
+	"bytes"
+	"cmp"
 	"context"
-	"encoding/binary"
+	"errors"
 	"fmt"
 	"sort"
 	"strings"
 	"time"
-	"unicode/utf8"
 )
 
 // OpenIntent writes down that a device wants to pay. When it returns, the
@@ -26,23 +27,30 @@ func (g *Gate) OpenIntent(ctx context.Context, r IntentRequest) (Intent, error) 
 		!plain(r.Channel, 1, 32) || !digits(r.Phone) {
 		return Intent{}, ErrBadIntent
 	}
-	who := []any{r.Device}
-	if r.Phone != "" {
-		who = append(who, r.Phone)
-	}
 	now := g.clock.Now().Mono
-	admitted := g.payments.admit(now, who...)
+	who := []any{r.Device, r.Phone}
+	if r.Phone == "" {
+		who = who[:1]
+	}
+	var late *RetryError
+	for _, w := range who {
+		if _, err := g.starts.admit(w, now); errors.As(err, &late) {
+			late.Err = ErrManyPayments
+			break
+		}
+		defer g.starts.checked(w)
+	}
 	made := false
 	err := g.do(ctx, false, func(t *tx) error {
 		made = false
-		if _, again := t.intents[r.ID]; again {
+		if t.intents[r.ID] != nil {
 			return nil
 		}
-		if err := t.mayPay(r); err != nil {
+		if err := t.mayPay(&r); err != nil {
 			return err
 		}
-		if admitted != nil {
-			return admitted
+		if late != nil {
+			return late
 		}
 		ref, ok := t.current[r.Plan]
 		p := t.plans[ref]
@@ -50,11 +58,11 @@ func (g *Gate) OpenIntent(ctx context.Context, r IntentRequest) (Intent, error) 
 		if !ok || p.Withdrawn || p.Price.Amount <= 0 || t.meta.rests(p.Hub) || t.meta.atHub() && p.Hub == "" {
 			return fmt.Errorf("plan %.64q: %w", r.Plan, ErrNoSuchPlan)
 		}
-		claim := t.claimKey(r.ID)
-		if _, taken, err := t.voucher(claim); err != nil || taken {
-			if err == nil {
-				err = ErrBadIntent // by chance one in ten thousand millions: the next page has another
-			}
+		claim, err := t.freeClaim(t.claimKey(r.ID))
+		if err == nil && claim == (VoucherKey{}) {
+			err = ErrBadIntent // by chance, and the next page has another
+		}
+		if err != nil {
 			return err
 		}
 		made = true
@@ -67,43 +75,42 @@ func (g *Gate) OpenIntent(ctx context.Context, r IntentRequest) (Intent, error) 
 		return Intent{}, err
 	}
 	if made {
-		g.payments.started(now, who...)
+		for _, w := range who {
+			g.starts.wrong(w, now)
+		}
 		select {
-		case g.payments.opened <- struct{}{}:
+		case g.opened <- struct{}{}:
 		default: // it is being looked at already
 		}
 	}
-	in, ok := g.Intent(r.ID)
-	if !ok {
-		return Intent{}, ErrNoSuchIntent
-	}
+	in, _ := g.Intent(r.ID)
 	return in, nil
 }
 
 // NewIntents gets a value when an intent was opened, for the one who sends
 // them.
-func (g *Gate) NewIntents() <-chan struct{} { return g.payments.opened }
+func (g *Gate) NewIntents() <-chan struct{} { return g.opened }
 
 // mayPay refuses a payment beside one that is open.
-func (t *tx) mayPay(r IntentRequest) error {
-	open := 0
+func (t *tx) mayPay(r *IntentRequest) error {
+	open, now := 0, t.meta.Clock.Online
 	var other *OpenPaymentError
 	for _, in := range t.intents {
 		if !in.State.Open() {
 			continue
 		}
 		open++
+		age := now - in.Opened
 		mine := in.Device == r.Device
-		if !mine && (r.Phone == "" || in.Phone != r.Phone) || t.replaceable(&in) {
+		if !mine && (r.Phone == "" || in.Phone != r.Phone) || t.gate.replaceable(in, age) {
 			continue
 		}
-		e := &OpenPaymentError{After: max(0, replaceAfter-(t.meta.Clock.Online-in.Opened))}
-		if mine {
-			in.Age = t.meta.Clock.Online - in.Opened
-			e.Intent = in
-		}
-		if other == nil || mine && (other.Intent.ID == IntentID{} || in.Opened > other.Intent.Opened) {
-			other = e
+		if other == nil || mine && in.Opened >= other.Intent.Opened {
+			other = &OpenPaymentError{After: max(0, replaceAfter-age)}
+			if mine {
+				other.Intent = *in
+				other.Intent.Age = age
+			}
 		}
 	}
 	switch {
@@ -116,18 +123,15 @@ func (t *tx) mayPay(r IntentRequest) error {
 }
 
 // replaceable says whether another payment may be started beside an open one.
-func (t *tx) replaceable(in *Intent) bool {
-	if t.meta.Clock.Online-in.Opened < replaceAfter {
-		return false
-	}
-	return in.Unsure && in.Transaction == "" || t.gate.payments.fresh(in.ID, t.now.Mono)
+func (g *Gate) replaceable(in *Intent, age time.Duration) bool {
+	return age >= replaceAfter && (in.Unsure && in.Transaction == "" || g.notes.has(in.ID, g.clock.Now().Mono))
 }
 
 // Replaceable says whether another payment may be started beside an open one
 // now.
 func (g *Gate) Replaceable(id IntentID) bool {
 	in, ok := g.Intent(id)
-	return ok && in.State.Open() && in.Age >= replaceAfter && (in.Unsure && in.Transaction == "" || g.payments.fresh(id, g.clock.Now().Mono))
+	return ok && in.State.Open() && g.replaceable(&in, in.Age)
 }
 
 // TellIntent notes what was heard of a payment. News never lead back, and
@@ -138,38 +142,34 @@ func (g *Gate) TellIntent(ctx context.Context, id IntentID, n News) error {
 	}
 	n.Reason = words(n.Reason)
 	err := g.do(ctx, false, func(t *tx) error {
-		in, ok := t.intents[id]
-		if !ok {
+		in := t.intents[id]
+		if in == nil {
 			return ErrNoSuchIntent
 		}
-		return t.tellIntent(in, n, in.Purchase)
+		return t.tellIntent(in, &n, in.Purchase)
 	})
 	if err == nil {
-		g.payments.answeredAt(id, g.clock.Now().Mono, n.State == IntentPending && !n.Unsure)
+		keep := answerFresh
+		if n.State != IntentPending || n.Unsure {
+			keep = 0
+		}
+		g.notes.note(id, g.clock.Now().Mono, keep)
 	}
 	return err
 }
 
-// tellIntent writes news down that lead on.
-func (t *tx) tellIntent(in Intent, n News, purchase string) error {
-	if n.State.rank() < in.State.rank() {
-		if purchase == in.Purchase {
-			return nil
-		}
-		n = in.News
+// tellIntent writes news down that lead on. What is not told again stays.
+func (t *tx) tellIntent(in *Intent, n *News, purchase string) error {
+	e := IntentTold{in.ID, in.News, purchase}
+	if n.State.rank() >= in.State.rank() {
+		e.News = *n
+		e.News.Transaction = cmp.Or(n.Transaction, in.Transaction)
+		e.News.Flow, e.News.URL = cmp.Or(n.Flow, in.Flow), cmp.Or(n.URL, in.URL)
 	}
-	// What is not told again stays.
-	for _, f := range []struct{ now, was *string }{
-		{&n.Transaction, &in.Transaction}, {&n.Flow, &in.Flow}, {&n.URL, &in.URL},
-	} {
-		if *f.now == "" {
-			*f.now = *f.was
-		}
-	}
-	if n == in.News && purchase == in.Purchase {
+	if e.News == in.News && purchase == in.Purchase {
 		return nil
 	}
-	return t.emit(IntentTold{in.ID, n, purchase})
+	return t.emit(e)
 }
 
 // rgzPrefix begins the id of a purchase that was made here for a payment at a
@@ -185,18 +185,16 @@ func (g *Gate) SettleIntent(ctx context.Context, id IntentID, transaction string
 		return ErrBadIntent
 	}
 	return g.do(ctx, false, func(t *tx) error {
-		in, ok := t.intents[id]
+		in := t.intents[id]
 		switch {
-		case !ok:
+		case in == nil:
 			return ErrNoSuchIntent
 		case in.Purchase != "":
 			return nil
 		case in.Transaction != "" && in.Transaction != transaction:
 			return fmt.Errorf("%w: it is another transaction than the one that was started", ErrBadIntent)
 		}
-		review := func(why string) error {
-			return t.tellIntent(in, News{State: IntentReview, Transaction: transaction, Reason: why}, "")
-		}
+		n := News{State: IntentPaid, Transaction: transaction}
 		purchase := rgzPrefix + transaction
 		key := t.meta.Key.purchaseKey(purchase)
 		_, known, err := t.voucher(key)
@@ -204,25 +202,36 @@ func (g *Gate) SettleIntent(ctx context.Context, id IntentID, transaction string
 		case err != nil:
 			return err
 		case known:
-			return review("the transaction has paid for something else")
+			n.Reason = "the transaction has paid for something else"
 		case paid.Currency != in.Price.Currency || paid.Amount < in.Price.Amount:
-			return review(fmt.Sprintf("%d %.8s came, and the price is %d %s", paid.Amount, paid.Currency, in.Price.Amount, in.Price.Currency))
+			n.Reason = fmt.Sprintf("%d %.8s came, and the price is %d %s", paid.Amount, paid.Currency, in.Price.Amount, in.Price.Currency)
 		}
-		claim := in.Claim
-		if _, taken, err := t.voucher(claim); err != nil {
+		if n.Reason != "" {
+			n.State = IntentReview
+			return t.tellIntent(in, &n, "")
+		}
+		claim, err := t.freeClaim(in.Claim)
+		if err != nil {
 			return err
-		} else if taken {
-			claim = VoucherKey{}
 		}
 		if err := t.emit(PurchaseAdded{Purchase: purchase, Plan: in.Plan, Key: key, Claim: claim}); err != nil {
 			return err
 		}
-		if err := t.tellIntent(in, News{State: IntentPaid, Transaction: transaction}, purchase); err != nil {
+		if err := t.tellIntent(in, &n, purchase); err != nil {
 			return err
 		}
 		v, _, _ := t.voucher(key)
-		return t.deliverTo(&v, in.Device, in.NAS != "" || !t.gate.payments.waits(in.Device, t.now.Mono))
+		return t.deliverTo(&v, in.Device, in.NAS != "" || !t.gate.notes.has(in.Device, t.now.Mono))
 	})
+}
+
+// freeClaim is a claim that is not a voucher's already, and zero for one that
+// is.
+func (t *tx) freeClaim(claim VoucherKey) (VoucherKey, error) {
+	if _, taken, err := t.voucher(claim); err != nil || taken {
+		return VoucherKey{}, err
+	}
+	return claim, nil
 }
 
 // deliverTo makes an unused purchase a device's. Unless it shall wait, the
@@ -242,18 +251,18 @@ func (t *tx) deliverTo(v *Voucher, d MAC, wait bool) error {
 
 // paid notes that a purchase is what an intent was for.
 func (t *tx) paid(id IntentID, purchase string) error {
-	in, ok := t.intents[id]
-	if !ok || in.Purchase != "" {
+	in := t.intents[id]
+	if in == nil || in.Purchase != "" {
 		return nil
 	}
-	return t.tellIntent(in, News{State: IntentPaid}, purchase)
+	return t.tellIntent(in, &News{State: IntentPaid}, purchase)
 }
 
 // giveUpIntents lets nobody wait for what was not answered for a day.
 func (t *tx) giveUpIntents() error {
 	for _, in := range t.intents {
 		if in.State.Open() && t.meta.Clock.Online-in.Opened >= watchIntent {
-			if err := t.tellIntent(in, News{State: IntentExpired, Unsure: in.Unsure}, in.Purchase); err != nil {
+			if err := t.tellIntent(in, &News{State: IntentExpired, Unsure: in.Unsure}, in.Purchase); err != nil {
 				return err
 			}
 		}
@@ -262,87 +271,101 @@ func (t *tx) giveUpIntents() error {
 }
 
 // openIntent adds an intent and drops those that are over for long.
-func (s *State) openIntent(e IntentMade) {
-	in := Intent{
+func (s *State) openIntent(e *IntentMade) {
+	now, _ := s.meta.Clock.wall()
+	in := &Intent{
 		ID: e.ID, Device: e.Device, NAS: e.NAS, Plan: e.Plan, Price: e.Price,
-		Channel: e.Channel, Phone: e.Phone, Claim: e.Claim, Opened: s.meta.Clock.Online,
+		Channel: e.Channel, Phone: e.Phone, Claim: e.Claim, Opened: s.meta.Clock.Online, Made: now,
 	}
-	if now, ok := s.meta.Clock.wall(); ok {
-		in.Made = now
-	}
-	var over []Intent
+	var over []*Intent
 	for _, old := range s.intents {
 		if !old.State.Open() && old.State != IntentReview && (old.State != IntentPaid || old.Purchase != "") {
 			over = append(over, old)
 		}
 	}
-	sort.Slice(over, func(i, j int) bool { return over[j].before(&over[i]) })
+	sort.Slice(over, func(i, j int) bool { return over[j].before(over[i]) })
 	for _, old := range over {
 		if len(s.intents) >= maxIntents || in.Opened-old.Opened >= keepIntent {
-			s.dropIntent(old)
+			s.setIntent(old.ID, nil)
 		}
 	}
-	s.putIntent(in)
+	s.setIntent(in.ID, in)
 }
 
-func (s *State) putIntent(in Intent) {
-	old, had := s.intents[in.ID]
-	s.intents[in.ID] = in
-	s.dirty.intents[in.ID] = struct{}{}
-	s.undo = append(s.undo, func() {
-		if had {
-			s.intents[in.ID] = old
-		} else {
-			delete(s.intents, in.ID)
-		}
-	})
+// tellIntent takes over what was told.
+func (s *State) tellIntent(e *IntentTold) error {
+	old := s.intents[e.ID]
+	if old == nil {
+		return fmt.Errorf("payment %v: %w", e.ID, ErrCorrupt)
+	}
+	in := *old
+	in.News, in.Purchase = e.News, e.Purchase
+	if !in.State.Open() {
+		in.Phone = maskedPhone(in.Phone)
+	}
+	s.setIntent(in.ID, &in)
+	return nil
 }
 
-func (s *State) dropIntent(in Intent) {
-	delete(s.intents, in.ID)
-	s.dirty.intents[in.ID] = struct{}{}
-	s.undo = append(s.undo, func() { s.intents[in.ID] = in })
+// setIntent replaces an intent; nil drops it.
+func (s *State) setIntent(id IntentID, in *Intent) {
+	old := s.intents[id]
+	s.dirty.intents[id] = struct{}{}
+	s.undo = append(s.undo, func() { s.swapIntent(id, old) })
+	s.swapIntent(id, in)
+}
+
+func (s *State) swapIntent(id IntentID, in *Intent) {
+	if in == nil {
+		delete(s.intents, id)
+	} else {
+		s.intents[id] = in
+	}
 }
 
 // Intent returns a payment.
-func (g *Gate) Intent(id IntentID) (Intent, bool) {
+func (g *Gate) Intent(id IntentID) (in Intent, ok bool) {
 	now := g.clock.Now()
 	g.mu.RLock()
 	defer g.mu.RUnlock()
-	in, ok := g.state.intents[id]
+	p := g.state.intents[id]
+	if p == nil {
+		return in, false
+	}
+	in = *p
 	in.Age = g.state.meta.Clock.advance(now).Online - in.Opened
-	return in, ok
+	return in, true
 }
 
 // Intents returns the payments of a device, the newest first.
 func (g *Gate) Intents(d MAC) []Intent {
-	return g.listIntents(func(in *Intent) bool { return in.Device == d })
+	return g.listIntents(func(in *Intent, _ time.Duration) bool { return in.Device == d })
 }
 
 // OpenIntents returns the payments of which something new can be heard when
 // the server that collects is asked: those from the last 24 hours that are not
 // paid. The newest come first.
 func (g *Gate) OpenIntents() []Intent {
-	return g.listIntents(func(in *Intent) bool { return in.State <= IntentReview && in.Age < watchIntent })
+	return g.listIntents(func(in *Intent, age time.Duration) bool { return in.State <= IntentReview && age < watchIntent })
 }
 
 // ReviewIntents returns the payments of the last week that brought money with
 // which nothing was bought: somebody has to look at them. The newest come
 // first.
 func (g *Gate) ReviewIntents() []Intent {
-	return g.listIntents(func(in *Intent) bool { return in.State == IntentReview && in.Age < 7*24*time.Hour })
+	return g.listIntents(func(in *Intent, age time.Duration) bool { return in.State == IntentReview && age < 7*24*time.Hour })
 }
 
-func (g *Gate) listIntents(wanted func(*Intent) bool) []Intent {
+func (g *Gate) listIntents(wanted func(in *Intent, age time.Duration) bool) []Intent {
 	now := g.clock.Now()
 	g.mu.RLock()
 	defer g.mu.RUnlock()
 	at := g.state.meta.Clock.advance(now).Online
 	var out []Intent
 	for _, in := range g.state.intents {
-		in.Age = at - in.Opened
-		if wanted(&in) {
-			out = append(out, in)
+		if age := at - in.Opened; wanted(in, age) {
+			out = append(out, *in)
+			out[len(out)-1].Age = age
 		}
 	}
 	sort.Slice(out, func(i, j int) bool { return out[i].before(&out[j]) })
@@ -367,15 +390,8 @@ func (g *Gate) ClaimCode(id IntentID) string {
 }
 
 func (k ZoneKey) claimCode(id IntentID) string {
-	raw := binary.BigEndian.Uint64(k.sum("claim", string(id[:])))
-	body := make([]byte, 0, codeLength)
-	for range codeLength - 1 {
-		body = append(body, codeAlphabet[raw&31])
-		raw >>= 5
-	}
-	c, _ := checkCharacter(string(body))
-	code := string(append(body, c))
-	return code[:4] + "-" + code[4:]
+	code, _ := NewCode(bytes.NewReader(k.sum("claim", string(id[:])))) // there is enough of it
+	return code
 }
 
 // claimKey is the claim code as the hub knows it, or the zone where there is
@@ -398,16 +414,8 @@ func maskedPhone(s string) string {
 
 // words makes what a server said fit for a line of a page.
 func words(s string) string {
-	s = strings.Map(func(r rune) rune {
-		if r < ' ' || r == utf8.RuneError || r == 0x7f {
-			return ' '
-		}
-		return r
-	}, s)
-	if len(s) > maxReason {
-		s = strings.ToValidUTF8(s[:maxReason], "")
-	}
-	return strings.TrimSpace(s)
+	s = strings.ToValidUTF8(s[:min(len(s), maxReason)], "")
+	return strings.Join(strings.FieldsFunc(s, func(r rune) bool { return r <= ' ' || r == 0x7f }), " ")
 }
 
 func plain(s string, least, most int) bool {
@@ -415,6 +423,4 @@ func plain(s string, least, most int) bool {
 		!strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' })
 }
 
-func digits(s string) bool {
-	return len(s) <= 15 && !strings.ContainsFunc(s, func(r rune) bool { return r < '0' || r > '9' })
-}
+func digits(s string) bool { return len(s) <= 15 && strings.Trim(s, "0123456789") == "" }

@@ -198,113 +198,39 @@ const (
 	startWindow = 10 * time.Minute
 	// waitingFresh is how long a device counts as waiting after its page asked.
 	waitingFresh = time.Minute
-	maxWatched   = 1024
+	maxNotes     = 4096
 	maxReason    = 200
 	maxURL       = 2048
 )
 
-// paymentDesk is what the gate keeps about payments in memory alone.
-type paymentDesk struct {
-	mu sync.Mutex
-	// waiting devices showed their waiting page, and answered intents were
-	// pending when the hub was asked, at a monotonic time.
-	waiting  map[MAC]time.Duration
-	answered map[IntentID]time.Duration
-	// starts are by device (MAC) and by number (string).
-	starts map[any][]time.Duration
-	opened chan struct{}
+// notes remember things for a while, in memory alone.
+type notes struct {
+	mu    sync.Mutex
+	until map[any]time.Duration
 }
 
-func newPaymentDesk() *paymentDesk {
-	return &paymentDesk{
-		waiting: map[MAC]time.Duration{}, answered: map[IntentID]time.Duration{}, starts: map[any][]time.Duration{},
-		opened: make(chan struct{}, 1),
+// note remembers a key for a time; zero forgets it.
+func (n *notes) note(k any, now, keep time.Duration) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if len(n.until) >= maxNotes {
+		for k, until := range n.until {
+			if until <= now {
+				delete(n.until, k)
+			}
+		}
+	}
+	if _, known := n.until[k]; known || len(n.until) < maxNotes {
+		n.until[k] = now + keep
 	}
 }
 
-// admit refuses a start by a device, or for a number, that has had enough.
-func (p *paymentDesk) admit(now time.Duration, who ...any) error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, w := range who {
-		list := p.starts[w]
-		for len(list) > 0 && now-list[0] >= startWindow {
-			list = list[1:]
-		}
-		if len(list) == 0 {
-			delete(p.starts, w)
-		} else {
-			p.starts[w] = list
-		}
-		if n := len(list); n >= startsPer {
-			return &RetryError{ErrManyPayments, list[n-startsPer] + startWindow - now}
-		}
-	}
-	return nil
-}
-
-// started counts a start.
-func (p *paymentDesk) started(now time.Duration, who ...any) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for w, list := range p.starts {
-		if len(p.starts) >= maxWatched && now-list[len(list)-1] >= startWindow {
-			delete(p.starts, w)
-		}
-	}
-	for _, w := range who {
-		if len(p.starts) < 2*maxWatched {
-			p.starts[w] = append(p.starts[w], now)
-		}
-	}
+func (n *notes) has(k any, now time.Duration) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return now < n.until[k]
 }
 
 // Waiting notes that a device shows the page that waits for a payment: what is
 // paid within the next minute takes it online at once. It is not written down.
-func (g *Gate) Waiting(d MAC) {
-	p, now := g.payments, g.clock.Now().Mono
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if len(p.waiting) >= maxWatched {
-		for d, at := range p.waiting {
-			if now-at >= waitingFresh {
-				delete(p.waiting, d)
-			}
-		}
-	}
-	if _, ok := p.waiting[d]; ok || len(p.waiting) < 2*maxWatched {
-		p.waiting[d] = now
-	}
-}
-
-func (p *paymentDesk) waits(d MAC, now time.Duration) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	at, ok := p.waiting[d]
-	return ok && now-at < waitingFresh
-}
-
-// answeredAt notes an answer that a payment is pending.
-func (p *paymentDesk) answeredAt(id IntentID, now time.Duration, pending bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	delete(p.answered, id)
-	if !pending {
-		return
-	}
-	if len(p.answered) >= maxOpenIntents {
-		for id, at := range p.answered {
-			if now-at >= answerFresh {
-				delete(p.answered, id)
-			}
-		}
-	}
-	p.answered[id] = now
-}
-
-func (p *paymentDesk) fresh(id IntentID, now time.Duration) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	at, ok := p.answered[id]
-	return ok && now-at < answerFresh
-}
+func (g *Gate) Waiting(d MAC) { g.notes.note(d, g.clock.Now().Mono, waitingFresh) }

@@ -153,7 +153,7 @@ type State struct {
 	sessions map[SessionID]Session
 	sales    map[daySalesKey]DaySales
 	settings map[string]string
-	intents  map[IntentID]Intent
+	intents  map[IntentID]*Intent
 	// outbox are the last entries, those that no archive has yet.
 	outbox []Entry
 
@@ -221,7 +221,7 @@ func NewState(archive Archive, from Changes) *State {
 		sessions: make(map[SessionID]Session, len(from.Sessions)),
 		sales:    map[daySalesKey]DaySales{},
 		settings: map[string]string{},
-		intents:  make(map[IntentID]Intent, len(from.Intents)),
+		intents:  make(map[IntentID]*Intent, len(from.Intents)),
 		outbox:   slices.Clone(from.Entries),
 		byDevice: map[MAC][]GrantID{},
 		byGrant:  map[GrantID][]SessionID{},
@@ -244,7 +244,7 @@ func NewState(archive Archive, from Changes) *State {
 	}
 	maps.Copy(s.settings, from.Settings)
 	for _, in := range from.Intents {
-		s.intents[in.ID] = in
+		s.intents[in.ID] = &in
 	}
 	s.dirty = newDirtySet()
 	s.undo = nil
@@ -554,8 +554,8 @@ func (s *State) Changed() Changes {
 		c.setting(name, s.settings[name])
 	}
 	for id := range s.dirty.intents {
-		if in, ok := s.intents[id]; ok {
-			c.Intents = append(c.Intents, in)
+		if in := s.intents[id]; in != nil {
+			c.Intents = append(c.Intents, *in)
 		} else {
 			c.Dropped = append(c.Dropped, id)
 		}
@@ -610,7 +610,8 @@ func (s *State) Saved(c Changes) {
 		}
 	}
 	for _, in := range c.Intents {
-		if s.intents[in.ID] == in {
+		// Nothing else of an intent changes.
+		if now := s.intents[in.ID]; now != nil && now.News == in.News && now.Purchase == in.Purchase {
 			delete(s.dirty.intents, in.ID)
 		}
 	}
@@ -677,7 +678,7 @@ func (s *State) Whole() Changes {
 		c.setting(name, value)
 	}
 	for _, in := range s.intents {
-		c.Intents = append(c.Intents, in)
+		c.Intents = append(c.Intents, *in)
 	}
 	c.Entries = slices.Clone(s.outbox)
 	c.sort()
