@@ -39,7 +39,7 @@ done
 # The overlay changes how elliptic curves are computed: Go's own tests of them say whether it is
 # right. purego takes the code of routers on any machine.
 echo "cross: tests of Go's elliptic curves with the overlay"
-go test -vet=off -tags purego -overlay build/router-overlay.json crypto/ecdh crypto/ecdsa crypto/elliptic >/dev/null
+go test -vet=off -tags purego -overlay build/router-overlay.json crypto/ecdh crypto/ecdsa crypto/elliptic
 
 # An emulated program must not reach this machine's network. Without root, a user
 # namespace of its own gives it the right to leave it.

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Writes FILE, the overlay with which programs for routers are built: what of Go's own library the
 # stand-ins of third_party/stubs replace, and the arithmetic of elliptic curves in less code, which
-# is made beside FILE (third_party/stubs/README.md says why).
+# is made beside FILE in _curves/ (third_party/stubs/README.md says why).
 # Usage: scripts/overlay.sh FILE
 set -eu
 
@@ -27,18 +27,17 @@ curve() { # PRIME SQUARE-OF-RADIX [keep the square]
 	!skip { short("ToMontgomery", p "Mul(out1, (*" p "MontgomeryDomainFieldElement)(arg1), &" p "MontgomeryDomainFieldElement{" radix "})") }
 	/^}/ { skip = 0 }
 	!skip { print }
-	END { if (done != (keep ? 2 : 3)) exit 1 }' "$fiat/$1_fiat64.go" >"$1_fiat64.go" || {
+	END { if (done != (keep ? 2 : 3)) exit 1 }' "$fiat/$1_fiat64.go" >"$curves/$1.go" || {
 		echo >&2 "overlay: this Go release computes $1 otherwise; adapt $0"
 		exit 1
 	}
 }
-here=$(pwd)
-cd "$(dirname "$1")"
+curves=$(dirname "$1")/_curves # no package, to the Go command
+mkdir -p "$curves"
 curve p224 "0xffffffff00000001, 0xffffffff00000000, 0xfffffffe00000000, 0xffffffff"
 curve p256 "0x3, 0xfffffffbffffffff, 0xfffffffffffffffe, 0x4fffffffd" square
 curve p384 "0xfffffffe00000001, 0x200000000, 0xfffffffe00000000, 0x200000000, 1"
 curve p521 "0, 0x400000000000"
-cd "$here"
 
 {
 	printf '{"Replace": {\n'
@@ -50,7 +49,7 @@ cd "$here"
 		esac
 	done
 	for prime in p224 p256 p384 p521; do
-		printf '"%s": "%s",\n' "$fiat/${prime}_fiat64.go" "$(dirname "$1")/${prime}_fiat64.go"
+		printf '"%s": "%s",\n' "$fiat/${prime}_fiat64.go" "$curves/$prime.go"
 	done
 	printf '"%s": "third_party/stubs/html-template/template.go",\n' "$library/html/template/template.go"
 	printf '"%s": "third_party/stubs/httpproxy/proxy.go"\n}}\n' "$proxies"
