@@ -5,6 +5,8 @@ import (
 	"errors"
 	"sync"
 	"time"
+
+	"zonegate"
 )
 
 const (
@@ -42,7 +44,7 @@ func (h *Hub) TakeHint(ctx context.Context, provider string, hint Hint) error {
 		return nil
 	}
 	candidate := ""
-	if p.ProviderRef == "" {
+	if hint.ProviderRef != p.ProviderRef {
 		candidate = hint.ProviderRef
 	}
 	said := ObservationRow{Payment: p.ID, At: h.at(), Source: SourceCallback, State: "hint", ProviderRef: hint.ProviderRef, Raw: hint.Raw}
@@ -123,7 +125,44 @@ func (h *Hub) ask(ctx context.Context, p Payment, candidate string, said ...Obse
 	e.at = h.at()
 	writing, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTime)
 	defer cancel()
-	return h.happen(writing, p.ID, e, said...)
+	after, err := h.happen(writing, p.ID, e, said...)
+	if err == nil && candidate != "" && e.seen.State == PaymentSucceeded && e.seen.ours(p) && after.ProviderRef != "" && after.ProviderRef != candidate {
+		return after, h.second(writing, after, candidate, e)
+	}
+	return after, err
+}
+
+// second makes a payment of its own of money that came a second time under one
+// reference, as a provider's page allows: two paid payments are two grants.
+// Without a device the customer is not known, and a person decides.
+func (h *Hub) second(ctx context.Context, first Payment, providerRef string, e event) error {
+	id, err := h.newID()
+	if err != nil {
+		return err
+	}
+	p := first
+	p.ID, p.Intent, p.Claim, p.ProviderRef, p.URL, p.Reason = id, "", "", providerRef, "", ""
+	p.Reference = reference(first.ID+"/"+providerRef, 1)
+	p.Paid, p.CustomerPaid, p.ProviderFee = zonegate.Money{}, zonegate.Money{}, ""
+	p.State, p.Unsure, p.Made, p.Changed, p.NextLook, p.Looks, p.Attempt, p.Rev = PaymentPending, false, e.at, e.at, time.Time{}, 0, 1, 0
+	e.candidate, e.seen.Reference, e.seen.ProviderRef, e.unclaimed = "", p.Reference, providerRef, p.Device == ""
+	return h.store.Write(ctx, func(tx Tx) error {
+		if _, err := tx.PaymentByProviderRef(p.Provider, providerRef); !errors.Is(err, ErrNotFound) {
+			return err
+		}
+		if err := tx.AddPayments([]Payment{p}); err != nil {
+			return err
+		}
+		c := &change{id: id, event: e, said: []ObservationRow{{Payment: id, At: e.at, Source: SourceLookup, State: string(e.seen.State),
+			ProviderRef: providerRef, Raw: e.seen.Raw}}}
+		if err := h.applyChanges(tx, []*change{c}); err != nil {
+			return err
+		}
+		if errors.Is(c.err, ErrNotFound) { // another process was quicker
+			return nil
+		}
+		return c.err
+	})
 }
 
 // SweepPayments asks providers once about every payment whose time has come.

@@ -43,8 +43,10 @@ type event struct {
 	started Started
 	seen    Observation
 	// candidate is the provider's id that the lookup was made with, where a
-	// callback named it and nobody knew it.
+	// callback named another one than is known.
 	candidate string
+	// unclaimed says that nobody could use a grant of it.
+	unclaimed bool
 	// taken says that the provider's id belongs to another payment.
 	taken bool
 	// until is when a provider that is away is asked again.
@@ -164,12 +166,21 @@ func (p *Payment) see(e event) effect {
 	o := e.seen
 	// What a callback named is believed only if the provider says that it is
 	// ours.
-	if e.candidate != "" && p.ProviderRef == "" {
-		if !o.Found || o.Reference != p.Reference {
+	fresh := p.State.can(PaymentReview) && p.State != PaymentRefunding
+	if e.candidate != "" {
+		if !o.ours(*p) {
 			return nothing
 		}
 		if o.ProviderRef == "" {
 			o.ProviderRef = e.candidate
+		}
+		// On a provider's page a customer can fail and then pay: each has a
+		// number. The one with the money is what counts.
+		if p.ProviderRef != "" && o.State == PaymentSucceeded && fresh && !e.taken {
+			p.ProviderRef = o.ProviderRef
+		}
+		if p.ProviderRef != "" && p.ProviderRef != o.ProviderRef {
+			return nothing
 		}
 	}
 	strange := ""
@@ -188,10 +199,9 @@ func (p *Payment) see(e event) effect {
 		}
 		p.Unsure = false
 	}
-	fresh := p.State.can(PaymentReview) && p.State != PaymentRefunding
 	switch {
 	case o.State == PaymentSucceeded && fresh:
-		return p.paid(o, strange)
+		return p.paid(o, strange, e.unclaimed)
 	case strange != "":
 		return nothing
 	case (o.State == PaymentFailed || o.State == PaymentCanceled) && p.State.can(o.State) && p.State != PaymentReview:
@@ -207,8 +217,11 @@ func (p *Payment) see(e event) effect {
 	return nothing
 }
 
+// ours says whether the provider shows it under the payment's reference.
+func (o Observation) ours(p Payment) bool { return o.Found && o.Reference == p.Reference }
+
 // paid decides on money that came.
-func (p *Payment) paid(o Observation, strange string) effect {
+func (p *Payment) paid(o Observation, strange string, unclaimed bool) effect {
 	p.NextLook = time.Time{}
 	if strange != "" {
 		p.State, p.Reason = PaymentReview, strange
@@ -225,6 +238,10 @@ func (p *Payment) paid(o Observation, strange string) effect {
 		return hold
 	case o.Amount.Amount < p.Price.Amount:
 		p.State, p.Reason = PaymentReview, "less than the price was paid"
+		return hold
+	}
+	if unclaimed {
+		p.State, p.Reason = PaymentReview, "paid a second time, by a customer who is not known"
 		return hold
 	}
 	p.State, p.Reason, p.Unsure = PaymentSucceeded, "", false

@@ -234,6 +234,17 @@ func TestCandidates(t *testing.T) {
 		}
 	}
 	o := Observation{Found: true, State: PaymentSucceeded, Amount: p.Price, Reference: p.Reference}
+	// On a page a customer can fail first.
+	failed := aPayment(PaymentFailed)
+	if after, what := failed.next(event{what: evSeen, at: made.Add(time.Minute), seen: o, candidate: "99"}); after.State != PaymentSucceeded || after.ProviderRef != "99" || what != settle {
+		t.Errorf("paid after it failed: %s with %q", after.State, after.ProviderRef)
+	}
+	o.State = PaymentFailed
+	pending := aPayment(PaymentPending)
+	if after, _ := pending.next(event{what: evSeen, at: made.Add(time.Minute), seen: o, candidate: "99"}); after.State != PaymentPending || after.ProviderRef != "77" {
+		t.Errorf("another try failed: %s with %q", after.State, after.ProviderRef)
+	}
+	o.State = PaymentSucceeded
 	after, what := p.next(event{what: evSeen, at: made.Add(time.Minute), seen: o, candidate: "99", taken: true})
 	if after.State != PaymentReview || what != nothing || after.ProviderRef != "" {
 		t.Errorf("the money of another payment: %s, effect %d, %q", after.State, what, after.ProviderRef)

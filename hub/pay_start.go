@@ -135,7 +135,7 @@ func (h *Hub) addOpenings(tx Tx, ns []*opening) error {
 		}
 		// What was started is answered with what became of it, though it could
 		// not be started now.
-		p, err := tx.PaymentByIntent(n.asked.Gateway, n.asked.Intent)
+		p, err := tx.PaymentAtSite(n.asked.Site, n.asked.Intent)
 		switch {
 		case err == nil:
 			n.payment, n.err = p, nil
@@ -258,7 +258,7 @@ func (h *Hub) submit(ctx context.Context, p Payment, description string) (Paymen
 func (h *Hub) PaymentOf(ctx context.Context, g Gateway, intent string) (api.Payment, error) {
 	var p Payment
 	err := h.store.Read(ctx, func(tx Tx) (err error) {
-		p, err = tx.PaymentByIntent(g.ID, intent)
+		p, err = tx.PaymentAtSite(g.Site, intent)
 		return err
 	})
 	if err != nil {

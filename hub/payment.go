@@ -40,8 +40,8 @@ type Payment struct {
 	Site     string
 	Reseller string
 	// Gateway and Intent name it on the gateway that asked for it; both are
-	// empty if a person or a server did. Intent is 16 octets in hex; the pair is
-	// unique.
+	// empty if a person or a server did. Intent is 16 octets in hex, unique at
+	// its site.
 	Gateway, Intent string
 	// Reference is what the provider knows it by: at most 25 letters and
 	// digits, made of the intent and the attempt. Unique.

@@ -230,7 +230,11 @@ type paymentRows interface {
 	Payment(id string) (Payment, error)
 	// PaymentsByID are those that are there, in any order.
 	PaymentsByID(ids []string) ([]Payment, error)
+	// PaymentByIntent is one that this gateway asked for, PaymentAtSite one that
+	// any of the site did: a gateway that was enrolled again goes on with the
+	// intents that it has.
 	PaymentByIntent(gateway, intent string) (Payment, error)
+	PaymentAtSite(site, intent string) (Payment, error)
 	// PaymentsByReference are those that are there, in any order.
 	PaymentsByReference(references []string) ([]Payment, error)
 	PaymentByProviderRef(provider, ref string) (Payment, error)

@@ -63,7 +63,15 @@ func (t *tx) Usage(gateway string) ([]api.Usage, error) {
 
 func (t *tx) AddSales(sales []hub.Sale) (int, error) {
 	values := make([]any, 0, 13*len(sales))
+	// PostgreSQL changes no row twice in one statement.
+	type key struct{ site, source, ref string }
+	seen := make(map[key]bool, len(sales))
 	for _, s := range sales {
+		k := key{s.Site, s.Source, s.Ref}
+		if seen[k] {
+			continue
+		}
+		seen[k] = true
 		values = append(values, s.Site, s.Source, s.Ref, int64(s.Entry), s.Reseller, ms(s.At), flag(s.Exact), s.Batch,
 			s.Forfait, int64(s.Version), s.Amount, s.Currency, s.Custody)
 	}

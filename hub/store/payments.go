@@ -81,7 +81,11 @@ func (t *tx) paymentsBy(column string, values []string) (out []hub.Payment, err 
 }
 
 func (t *tx) PaymentByIntent(gateway, intent string) (hub.Payment, error) {
-	return one(t, payment, paymentColumns+" WHERE gateway = $1 AND intent = $2 AND intent <> ''", gateway, intent)
+	return one(t, payment, paymentColumns+" WHERE intent = $2 AND intent <> '' AND gateway = $1 AND site = (SELECT site FROM gateways WHERE id = $1)", gateway, intent)
+}
+
+func (t *tx) PaymentAtSite(site, intent string) (hub.Payment, error) {
+	return one(t, payment, paymentColumns+" WHERE site = $1 AND intent = $2 AND intent <> ''", site, intent)
 }
 
 func (t *tx) PaymentByProviderRef(provider, ref string) (hub.Payment, error) {

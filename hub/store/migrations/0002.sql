@@ -12,7 +12,7 @@ CREATE TABLE payments (
 	made BIGINT NOT NULL, changed BIGINT NOT NULL, next_look BIGINT NOT NULL, looks BIGINT NOT NULL,
 	attempt BIGINT NOT NULL, rev BIGINT NOT NULL);
 
-CREATE UNIQUE INDEX payments_intent ON payments (gateway, intent) WHERE intent <> '';
+CREATE UNIQUE INDEX payments_intent ON payments (site, intent) WHERE intent <> '';
 
 CREATE UNIQUE INDEX payments_provider ON payments (provider, provider_ref) WHERE provider_ref <> '';
 
