@@ -248,8 +248,12 @@ func (h *Hub) observedRefund(tx Tx, r *Refund, obs RefundObservation) (tell func
 			return h.failRefund(tx, r, reason)
 		}
 	}
-	if obs.State == PaymentRefunding || obs.State == PaymentRefunded {
+	switch {
+	case obs.State == PaymentRefunding || obs.State == PaymentRefunded:
 		r.State, r.Reason = RefundWaiting, clip(obs.Reason, 300)
+	case r.State == RefundSending:
+		r.doubt(h, "the provider's answer says nothing")
+		return nil, nil
 	}
 	r.NextLook = h.at().Add(backoff(firstLook, r.Looks))
 	return nil, nil
