@@ -117,7 +117,7 @@ func (c *Central) StartPayment(ctx context.Context, in api.Intent) (api.Payment,
 func (c *Central) Payment(ctx context.Context, intent string) (api.Payment, error) {
 	var p api.Payment
 	l, err := c.ask(ctx, http.MethodGet, api.PathIntents+"/"+url.PathEscape(intent), nil, &p)
-	if err = checkPayment(p, intent, err); err == nil && paymentStates[p.Status] == zonegate.IntentPaid && l.polls() {
+	if err = checkPayment(p, intent, err); err == nil && paymentState(p.Status) == zonegate.IntentPaid && l.polls() {
 		// What was bought waits to be fetched. Without it the answer is as true.
 		if err := l.page(ctx); err != nil {
 			c.log.Info("what was paid for is not here yet", "intent", intent, "error", err)

@@ -313,7 +313,7 @@ func (d hubDesk) follow(ctx context.Context, p *Pay, in zonegate.Intent, w *watc
 		reason, no := definitive(err)
 		switch {
 		case err == nil:
-			return p.tell(ctx, in, w, news(got))
+			return p.tell(ctx, in, w, news(&got))
 		case no && !w.sent && !isTransient(err) && !errors.Is(err, ErrAway):
 			return p.tell(ctx, in, w, zonegate.News{State: zonegate.IntentFailed, Reason: reason})
 		case !no && !NotSent(err) && err != ErrAway:
@@ -323,7 +323,7 @@ func (d hubDesk) follow(ctx context.Context, p *Pay, in zonegate.Intent, w *watc
 	}
 	got, err := d.Payment(ctx, in.ID.String())
 	if err == nil {
-		return p.tell(ctx, in, w, news(got))
+		return p.tell(ctx, in, w, news(&got))
 	}
 	r, ok := refused(err)
 	if ok && r.Status == http.StatusNotFound && r.Problem.Code == api.CodeNotFound && in.State == zonegate.IntentOpened {
@@ -332,19 +332,22 @@ func (d hubDesk) follow(ctx context.Context, p *Pay, in zonegate.Intent, w *watc
 	return err
 }
 
-var paymentStates = map[string]zonegate.IntentState{
-	"completed": zonegate.IntentPaid, "failed": zonegate.IntentFailed, "canceled": zonegate.IntentCanceled,
-	"expired": zonegate.IntentExpired, "review": zonegate.IntentReview, "refunded": zonegate.IntentRefunded,
+// paymentState reads a status. One that is not known is pending.
+func paymentState(status string) zonegate.IntentState {
+	if status == "completed" {
+		return zonegate.IntentPaid
+	}
+	for s := zonegate.IntentFailed; s <= zonegate.IntentRefunded; s++ {
+		if s != zonegate.IntentPaid && s.String() == status {
+			return s
+		}
+	}
+	return zonegate.IntentPending
 }
 
-// news are what a server says of a payment. A status that is not known is
-// pending.
-func news(p api.Payment) zonegate.News {
-	state, ok := paymentStates[p.Status]
-	if !ok {
-		state = zonegate.IntentPending
-	}
-	n := zonegate.News{State: state, Reason: p.Reason}
+// news are what a hub says of a payment.
+func news(p *api.Payment) zonegate.News {
+	n := zonegate.News{State: paymentState(p.Status), Reason: p.Reason}
 	if checkID("payment", p.TransactionID) == nil {
 		n.Transaction = p.TransactionID
 	}

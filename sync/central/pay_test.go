@@ -396,9 +396,9 @@ func TestNewsOfAHub(t *testing.T) {
 	for status, want := range map[string]zonegate.IntentState{
 		"pending": zonegate.IntentPending, "completed": zonegate.IntentPaid, "failed": zonegate.IntentFailed,
 		"expired": zonegate.IntentExpired, "canceled": zonegate.IntentCanceled, "refunded": zonegate.IntentRefunded,
-		"review": zonegate.IntentReview, "": zonegate.IntentPending, "COMPLETED": zonegate.IntentPending, "something": zonegate.IntentPending,
+		"review": zonegate.IntentReview, "": zonegate.IntentPending, "opened": zonegate.IntentPending, "paid": zonegate.IntentPending, "COMPLETED": zonegate.IntentPending, "something": zonegate.IntentPending,
 	} {
-		if got := news(api.Payment{Status: status}); got.State != want {
+		if got := news(&api.Payment{Status: status}); got.State != want {
 			t.Errorf("%q is %v", status, got.State)
 		}
 	}
@@ -406,11 +406,11 @@ func TestNewsOfAHub(t *testing.T) {
 		"https://pay.example/x": true, "javascript:alert(1)": false, "//pay.example": false, "": false,
 		"https:///x": false, "https://pay.example/" + strings.Repeat("x", maxPayURL): false,
 	} {
-		if got := news(api.Payment{PaymentURL: url}); (got.URL != "") != ok {
+		if got := news(&api.Payment{PaymentURL: url}); (got.URL != "") != ok {
 			t.Errorf("%.40q gives %.40q", url, got.URL)
 		}
 	}
-	if got := news(api.Payment{TransactionID: "a b", Flow: "dance"}); got.Transaction != "" || got.Flow != "" {
+	if got := news(&api.Payment{TransactionID: "a b", Flow: "dance"}); got.Transaction != "" || got.Flow != "" {
 		t.Errorf("%+v", got)
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
 	"strings"
@@ -44,18 +43,21 @@ func NewPayRGZ(gate Intents, server Initiator, o PayRGZ, clock zonegate.Clock, l
 	if o.Currency == "" {
 		o.Currency = "XOF"
 	}
-	return newPay(gate, &rgzDesk{server: server, o: o, clock: clock}, clock, log)
-}
-
-// providerNames are what customers call the providers that the document names.
-var providerNames = map[string]string{
-	"MTN_MOMO": "MTN MoMo", "MOOV_FLOOZ": "Moov Flooz", "CELTIIS_CASH": "Celtiis Cash", "WAVE_BENIN": "Wave",
+	d := &rgzDesk{server: server, o: o, clock: clock}
+	for _, id := range o.Providers {
+		d.channels = append(d.channels, zonegate.Channel{
+			ID: id, Name: strings.ReplaceAll(id, "_", " "), Flow: zonegate.FlowRedirect, Currency: o.Currency, Hosts: o.Hosts,
+		})
+	}
+	return newPay(gate, d, clock, log)
 }
 
 type rgzDesk struct {
 	server Initiator
 	o      PayRGZ
 	clock  zonegate.Clock
+	// channels are those of the configuration.
+	channels []zonegate.Channel
 	// away is the monotonic time until which the server is taken to be away,
 	// because it was not reached.
 	away atomic.Int64
@@ -72,17 +74,9 @@ func (d *rgzDesk) reached(err error) {
 	}
 }
 
-// Channels are those of the configuration.
+// Channels implements collector.
 func (d *rgzDesk) Channels() (list []zonegate.Channel, online bool) {
-	for _, id := range d.o.Providers {
-		name := providerNames[id]
-		if name == "" {
-			name = id
-		}
-		list = append(list, zonegate.Channel{ID: id, Name: name, Flow: zonegate.FlowRedirect, Currency: d.o.Currency, Hosts: d.o.Hosts})
-	}
-	_, err := d.token()
-	return list, err == nil && d.clock.Now().Mono >= time.Duration(d.away.Load())
+	return d.channels, d.problem() == nil && d.clock.Now().Mono >= time.Duration(d.away.Load())
 }
 
 func (d *rgzDesk) problem() error {
@@ -92,12 +86,7 @@ func (d *rgzDesk) problem() error {
 
 // token reads the secret; errors never have it.
 func (d *rgzDesk) token() (string, error) {
-	f, err := os.Open(d.o.TokenFile)
-	if err != nil {
-		return "", fmt.Errorf("reading the token of the billing server: %w", err)
-	}
-	defer f.Close()
-	raw, err := io.ReadAll(io.LimitReader(f, 8<<10))
+	raw, err := os.ReadFile(d.o.TokenFile)
 	if err != nil {
 		return "", fmt.Errorf("reading the token of the billing server: %w", err)
 	}
@@ -163,7 +152,7 @@ func (d *rgzDesk) ask(ctx context.Context, p *Pay, in zonegate.Intent, w *watch)
 	if err != nil {
 		return err
 	}
-	n := news(api.Payment{Status: got.Status})
+	n := zonegate.News{State: paymentState(got.Status)}
 	switch {
 	case n.State == zonegate.IntentPaid && got.AmountFCFA > 0:
 		return p.gate.SettleIntent(ctx, in.ID, in.Transaction, zonegate.Money{Amount: got.AmountFCFA, Currency: d.o.Currency})

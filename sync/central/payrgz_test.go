@@ -70,7 +70,7 @@ func TestPayRGZ(t *testing.T) {
 	var log bytes.Buffer
 	p := NewPayRGZ(z.gate, b, o, z.clock, slog.New(slog.NewTextHandler(&log, nil)))
 	list, online := p.Channels()
-	if !online || len(list) != 2 || list[0].Name != "MTN MoMo" || list[1].Name != "NEW_ONE" || list[0].Flow != zonegate.FlowRedirect ||
+	if !online || len(list) != 2 || list[0].Name != "MTN MOMO" || list[1].Name != "NEW ONE" || list[0].Flow != zonegate.FlowRedirect ||
 		list[0].Currency != "XOF" || !slices.Equal(list[0].Hosts, o.Hosts) {
 		t.Errorf("%+v %v", list, online)
 	}
