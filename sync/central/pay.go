@@ -80,7 +80,7 @@ type watch struct {
 
 // NewPay has intents collected by a hub.
 func NewPay(gate Intents, hub Cashier, clock zonegate.Clock, log *slog.Logger) *Pay {
-	return newPay(gate, hubDesk{hub}, clock, log)
+	return newPay(gate, &hubDesk{hub}, clock, log)
 }
 
 func newPay(gate Intents, at collector, clock zonegate.Clock, log *slog.Logger) *Pay {
@@ -297,16 +297,18 @@ const neverSent = "the server could not be reached; nothing was asked of you"
 
 // A hubDesk starts and follows payments at a hub. A start can be repeated
 // there; when it is late, the hub is only asked.
-type hubDesk struct{ Cashier }
+type hubDesk struct{ hub Cashier }
 
-func (hubDesk) problem() error { return nil }
+func (d *hubDesk) Channels() (list []zonegate.Channel, online bool) { return d.hub.Channels() }
 
-func (d hubDesk) follow(ctx context.Context, p *Pay, in zonegate.Intent, w *watch) error {
+func (*hubDesk) problem() error { return nil }
+
+func (d *hubDesk) follow(ctx context.Context, p *Pay, in zonegate.Intent, w *watch) error {
 	if !in.State.Open() {
 		return nil // should money come after all, it is pushed
 	}
 	if in.State == zonegate.IntentOpened && in.Age < startWithin {
-		got, err := d.StartPayment(ctx, api.Intent{
+		got, err := d.hub.StartPayment(ctx, api.Intent{
 			IntentID: in.ID.String(), Plan: in.Plan.ID, PlanVersion: in.Plan.Version, Provider: in.Channel,
 			Phone: in.Phone, Device: in.Device.String(), Claim: hex.EncodeToString(in.Claim[:]),
 		})
@@ -321,7 +323,7 @@ func (d hubDesk) follow(ctx context.Context, p *Pay, in zonegate.Intent, w *watc
 		}
 		return err
 	}
-	got, err := d.Payment(ctx, in.ID.String())
+	got, err := d.hub.Payment(ctx, in.ID.String())
 	if err == nil {
 		return p.tell(ctx, in, w, news(&got))
 	}
