@@ -149,12 +149,13 @@ func (z *zone) use(octets uint64) {
 var (
 	styleSheet = regexp.MustCompile(`(?s)<style>.*</style>`)
 	between    = regexp.MustCompile(`> *<`)
-	drawn      = regexp.MustCompile(`name="i" value="[0-9a-f]{32}"`)
+	// What is drawn, or follows from keys.
+	drawn = regexp.MustCompile(`(name="i" value=|<code class="big">)("[0-9a-f]{32}"|[0-9A-Z]{4}-[0-9A-Z]{4})`)
 )
 
 // readable puts every tag of a page on its own line, without the style sheet.
 func readable(page string) string {
-	page = drawn.ReplaceAllString(styleSheet.ReplaceAllString(page, "<style/>"), `name="i" value="drawn"`)
+	page = drawn.ReplaceAllString(styleSheet.ReplaceAllString(page, "<style/>"), "${1}drawn")
 	return between.ReplaceAllString(page, ">\n<") + "\n"
 }
 
