@@ -9,6 +9,10 @@
 // scripts, but one that saves a tap: the small browsers that phones open for a
 // portal forget the former and break the latter.
 //
+// Paying by mobile money (pay.go, payment.go) starts a payment and shows what
+// became of it. The pages wait for nobody: they load themselves again, and what
+// they show is what the Gate knows. "Failed" is said when the provider said so.
+//
 // Customers whom a NAS holds (nas.go) come through that NAS. Nobody here knows
 // who they are: what they say about themselves is only carried to the NAS,
 // which does, and shown to nobody.

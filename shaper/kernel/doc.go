@@ -11,7 +11,8 @@
 //
 // The rooms: table.go is the ruleset, elements.go what changes in it while
 // customers come and go; tc.go and class_linux.go are the rate classes;
-// cap_linux.go watches data caps; police_linux.go replaces classes where the
+// cap_linux.go watches data caps; pay_linux.go lets strangers who pay reach the
+// provider's page and nothing else; police_linux.go replaces classes where the
 // kernel has none; route_linux.go closes the gate when the
 // table is gone; watch_linux.go is the task that keeps everything as it should
 // be; neigh_linux.go finds a customer's MAC; check_linux.go explains what a
