@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"sort"
@@ -390,7 +391,13 @@ func (g *Gate) ClaimCode(id IntentID) string {
 }
 
 func (k ZoneKey) claimCode(id IntentID) string {
-	code, _ := NewCode(bytes.NewReader(k.sum("claim", string(id[:])))) // there is enough of it
+	raw := binary.BigEndian.Uint64(k.sum("claim", string(id[:])))
+	var drawn [codeLength - 1]byte
+	for i := range drawn {
+		drawn[i] = byte(raw)
+		raw >>= 5
+	}
+	code, _ := NewCode(bytes.NewReader(drawn[:])) // there is enough of it
 	return code
 }
 

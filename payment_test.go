@@ -61,6 +61,10 @@ func TestIntentIsWrittenDownOnce(t *testing.T) {
 	if !WellFormedCode(code) || hubKey.VoucherKey(code) != in.Claim {
 		t.Errorf("claim code %q", code)
 	}
+	// What was shown once is good for ever.
+	if got := (ZoneKey{1}).claimCode(IntentID{2}); got != "7GJR-EBBV" {
+		t.Errorf("claim code %q", got)
+	}
 	before := b.durable()
 	for range 3 {
 		if again := b.open(1, phone1, "22997000001"); again != in {
