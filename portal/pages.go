@@ -123,7 +123,7 @@ func (s *Server) statusPage(c *gin.Context, p web.Page, mac zonegate.MAC, st zon
 	page := web.Status{
 		Page: p, Online: st.Online, Pending: st.Pending, Balance: s.view(*st.Grant),
 		FormToken: s.Gate.FormToken(mac), TimeStops: st.Grant.Plan.Time == zonegate.Online,
-		KeepURL: s.base(c.Request) + "/status?t=" + st.Grant.Token,
+		KeepURL: s.base(c.Request) + "/status?t=" + st.Grant.Token, Payment: s.latest(p, mac),
 	}
 	for _, b := range st.Queue {
 		page.Queue = append(page.Queue, s.view(b))

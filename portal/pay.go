@@ -29,11 +29,9 @@ func (s *Server) payRoutes(e *gin.Engine) {
 // offer adds to the home page what can be paid by mobile money, or why nothing
 // can. Nobody is held up who wants to type a code.
 func (s *Server) offer(h *web.Home, mac zonegate.MAC) {
+	h.Payment = s.latest(h.Page, mac)
 	if s.Till == nil {
 		return
-	}
-	if in, ok := s.undecided(mac); ok {
-		h.Payment = payLink(h.Page, in.ID)
 	}
 	channels, online := s.Till.Channels()
 	if channels != nil && len(channels) == 0 {
@@ -53,12 +51,28 @@ func (s *Server) offer(h *web.Home, mac zonegate.MAC) {
 	}
 }
 
-// undecided is the newest payment of a device of which the customer should
-// hear more.
+// latest is the page of the newest payment of a device, if more will be heard
+// of it; empty otherwise.
+func (s *Server) latest(p web.Page, mac zonegate.MAC) string {
+	if list := s.Gate.Intents(mac); s.Till != nil && len(list) > 0 {
+		if in := &list[0]; undecided(in) || in.State == zonegate.IntentExpired {
+			return payLink(p, in.ID)
+		}
+	}
+	return ""
+}
+
+func undecided(in *zonegate.Intent) bool {
+	return in.State.Open() || in.State == zonegate.IntentPaid && in.Purchase == ""
+}
+
+// undecided is the newest payment of a device beside which no other may be
+// started.
 func (s *Server) undecided(mac zonegate.MAC) (zonegate.Intent, bool) {
-	for _, in := range s.Gate.Intents(mac) {
-		if in.State.Open() || in.State == zonegate.IntentPaid && in.Purchase == "" {
-			return in, true
+	list := s.Gate.Intents(mac)
+	for i := range list {
+		if undecided(&list[i]) {
+			return list[i], true
 		}
 	}
 	return zonegate.Intent{}, false

@@ -200,6 +200,10 @@ func TestPayPagesAsTimeGoes(t *testing.T) {
 	z.clock.pass(30 * time.Minute)
 	has(t, z.payPage(id), `content="60;url=`)
 	z.tell(id, zonegate.News{State: zonegate.IntentExpired})
+	has(t, z.do(call{target: "/", accept: browser}).Body.String(), `href="/pay/`+id.String()+`"`)
+	if w := z.do(call{target: "/pay?plan=b-day", accept: browser}); w.Code != http.StatusOK {
+		t.Errorf("a new payment after an expired one: %d", w.Code)
+	}
 	page = z.payPage(id)
 	has(t, page, "We keep looking", "If you paid, your code will work", z.gate.ClaimCode(id), "I have paid")
 	lacks(t, page, never...)
@@ -209,6 +213,28 @@ func TestPayPagesAsTimeGoes(t *testing.T) {
 	}
 	if w := z.do(call{target: "/pay/" + id.String(), accept: browser}); w.Code != http.StatusSeeOther {
 		t.Errorf("late money: %d", w.Code)
+	}
+}
+
+// Who is online and pays for later finds the payment on the status page.
+func TestPayWhileOnline(t *testing.T) {
+	z := newZone(t)
+	z.sells(mtn)
+	st := z.redeem("a-hour", macA)
+	has(t, z.do(call{target: "/add", accept: browser}).Body.String(), `href="/pay?plan=b-day"`)
+	status := func() string {
+		return z.do(call{target: "/status?t=" + st.Grant.Token, accept: browser}).Body.String()
+	}
+	lacks(t, status(), "/pay/")
+	id := z.open("MTN_MOMO")
+	has(t, status(), `href="/pay/`+id.String()+`"`)
+	if err := z.gate.SettleIntent(t.Context(), id, "tx-1", zonegate.Money{Amount: 200, Currency: "XOF"}); err != nil {
+		t.Fatal(err)
+	}
+	lacks(t, status(), "/pay/")
+	w := z.do(call{target: "/pay/" + id.String(), accept: browser})
+	if to := w.Header().Get("Location"); to != "/status?t="+st.Grant.Token+"&n=queued" || len(z.gate.Standing(macA).Queue) != 1 {
+		t.Errorf("paid: to %q, %+v", to, z.gate.Standing(macA))
 	}
 }
 

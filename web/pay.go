@@ -60,11 +60,11 @@ func hint(text string) (m markup) {
 }
 
 // payment leads to the payment that is under way, if there is one.
-func (h *Home) payment() (m markup) {
-	if h.Payment != "" {
-		m.add(`<section class="card"><h1>`, h.Lang.Say(TextPayUnderWay))
+func payment(l Lang, to string) (m markup) {
+	if to != "" {
+		m.add(`<section class="card"><h1>`, l.Say(TextPayUnderWay))
 		m.add(`</h1>`, "")
-		m.link("go", h.Payment, h.Lang.Say(TextPaySee))
+		m.link("go", to, l.Say(TextPaySee))
 		m.add(`</section>`, "")
 	}
 	return m

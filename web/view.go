@@ -133,7 +133,7 @@ type Home struct {
 	Plans     []Plan
 	// Adding says that the device is online and the code is for later.
 	Adding bool
-	// Payment is the page of the device's payment that is under way, if any.
+	// Payment is the page of the device's payment that is not decided, if any.
 	Payment string
 }
 
@@ -197,6 +197,8 @@ type Status struct {
 	KeepURL string
 	// Held says that the device is behind a NAS: no button here reaches it.
 	Held bool
+	// Payment is as in Home.
+	Payment string
 }
 
 // A Held is the first page of a customer whom a NAS holds.
