@@ -37,11 +37,13 @@ const reportTime = 30 * time.Minute
 const maxReports = 35
 
 // ReconcileDue makes the reports of the days before today that have none, and
-// of the months. It does nothing before half past midnight.
+// of the months, and once a day again those with something open. It does
+// nothing before half past midnight.
 func (h *Hub) ReconcileDue(ctx context.Context) error {
 	now := h.now().In(h.zone).Add(-reportTime)
 	today := time.Date(now.Year(), now.Month(), now.Day(), 0, 0, 0, 0, h.zone)
 	have := map[string]bool{}
+	again := map[string]bool{}
 	begun := time.Time{}
 	err := h.store.Read(ctx, func(tx Tx) error {
 		done, err := tx.Reconciliations(4 * maxReports)
@@ -54,7 +56,17 @@ func (h *Hub) ReconcileDue(ctx context.Context) error {
 			if err == nil && !d.Made.Before(to.Add(reportTime)) {
 				have[d.Period] = true
 			}
+			again[d.Period] = d.Made.Before(today.Add(reportTime))
 		}
+		open, err := tx.Findings(FindingQuery{Open: true, Max: 20 * maxFindings})
+		if err != nil {
+			return err
+		}
+		waiting := map[string]bool{}
+		for _, f := range open {
+			waiting[f.Period] = again[f.Period]
+		}
+		again = waiting
 		sites, err := tx.Sites("")
 		for _, s := range sites {
 			if begun.IsZero() || s.Created.Before(begun) {
@@ -79,6 +91,15 @@ func (h *Hub) ReconcileDue(ctx context.Context) error {
 			if _, err := h.reconcile(ctx, period); err != nil {
 				return err
 			}
+			again[period] = false
+		}
+	}
+	for period, due := range again {
+		if !due {
+			continue
+		}
+		if _, err := h.reconcile(ctx, period); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -43,10 +43,11 @@ func (r Reconciliation) Clean() bool {
 type MoneyLine struct {
 	Provider, Currency string
 	// Payments and Paid are what was booked as paid; Held is what stands in
-	// review instead.
+	// review since.
 	Payments, Paid, Held int64
-	// Out is what left again: refunds and payouts.
-	Out int64
+	// In is what came to the account at the provider, Out what left it again:
+	// refunds and payouts.
+	In, Out int64
 	// Grants were given for the payments, Taken over by gateways, Started by
 	// customers.
 	Grants, Taken, Started int64
@@ -363,11 +364,15 @@ func (h *Hub) sums(tx Tx, r *Reconciliation) error {
 	}
 	for _, m := range moved {
 		r.move(m.Balance)
-		if provider, ok := strings.CutPrefix(m.Account, AccountReview); ok && m.Kind == BookReview {
+		if provider, ok := strings.CutPrefix(m.Account, AccountReview); ok {
 			r.line(provider, m.Currency).Held -= m.Amount
 		}
-		if provider, ok := strings.CutPrefix(m.Account, AccountProvider); ok && m.Amount < 0 {
-			r.line(provider, m.Currency).Out -= m.Amount
+		if provider, ok := strings.CutPrefix(m.Account, AccountProvider); ok {
+			if l := r.line(provider, m.Currency); m.Kind == BookPayment || m.Kind == BookReview {
+				l.In += m.Amount
+			} else {
+				l.Out -= m.Amount
+			}
 		}
 	}
 	stated, err := tx.StatedSums(r.From, r.To)

@@ -63,6 +63,7 @@ func (r Reconciliation) WriteCSV(to io.Writer) error {
 	for _, l := range r.Lines {
 		sum(l, "booked as paid", l.Paid, fmt.Sprint(l.Payments))
 		sum(l, "held in review", l.Held, "")
+		sum(l, "come in", l.In, "")
 		sum(l, "gone out", l.Out, "")
 		if l.Stated {
 			sum(l, "paid by the statement", l.StatedPaid, fmt.Sprint(l.StatedPayments))

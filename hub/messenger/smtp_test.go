@@ -20,7 +20,6 @@ import (
 // A mailServer takes one mail. What it says no to is in answers, by the first
 // word that it hears; "." is the end of the mail.
 type mailServer struct {
-	address  string
 	tls      *tls.Config
 	implicit bool
 	bare     bool // offers no STARTTLS

@@ -474,6 +474,72 @@ func TestReconcileDue(t *testing.T) {
 		if again := must(w.Reconciliation(w.ctx, w.admin, day))(t); !again.Made.Equal(first.Made) {
 			t.Error("a report that was there was made again")
 		}
+
+		// One with something open is made again each day, until nothing is.
+		p := k.payment(hub.PaymentReview)
+		now := w.clock.Now().In(time.FixedZone("UTC+1", 3600)).Format(time.DateOnly)
+		w.clock.pass(24 * time.Hour)
+		w.ok(w.ReconcileDue(w.ctx))
+		if got := found(must(w.Reconciliation(w.ctx, w.admin, now))(t)); got[p.ID] != hub.FindReview {
+			t.Errorf("in review: %v", got)
+		}
+		p.State = hub.PaymentFailed
+		k.write(func(tx hub.Tx) error { return tx.ChangePayments([]hub.Payment{p}) })
+		w.clock.pass(23 * time.Hour)
+		w.ok(w.ReconcileDue(w.ctx))
+		if r := must(w.Reconciliation(w.ctx, w.admin, now))(t); r.Clean() {
+			t.Error("it was made again on the same day")
+		}
+		w.clock.pass(time.Hour)
+		w.ok(w.ReconcileDue(w.ctx))
+		if r := must(w.Reconciliation(w.ctx, w.admin, now))(t); !r.Clean() || len(must(w.Findings(w.ctx, w.admin, hub.FindingQuery{Open: true}))(t)) > 0 {
+			t.Errorf("the next day it is %+v", r)
+		}
+	})
+}
+
+// A day of the hub's own transactions, with all that can happen, agrees.
+func TestReconcileRealDay(t *testing.T) {
+	onEach(t, func(t *testing.T, w *world) {
+		k := newBooks(w)
+		paid := zonegate.Money{Amount: 500, Currency: "XOF"}
+		n := 0
+		pay := func(state hub.PaymentState, amount int64) hub.Payment {
+			n++
+			p := k.payment(hub.PaymentPending)
+			k.lookups.says[p.ProviderRef] = hub.Observation{Found: true, State: state, Amount: zonegate.Money{Amount: amount, Currency: "XOF"}, ProviderRef: p.ProviderRef}
+			p, err := w.Look(w.ctx, w.admin, p.ID)
+			w.ok(err)
+			return p
+		}
+		good, over, short, less := pay(hub.PaymentSucceeded, 500), pay(hub.PaymentSucceeded, 700), pay(hub.PaymentSucceeded, 300), pay(hub.PaymentSucceeded, 200)
+		back, failed := pay(hub.PaymentSucceeded, 500), pay(hub.PaymentFailed, 0)
+		if good.State != hub.PaymentSucceeded || over.State != hub.PaymentSucceeded || short.State != hub.PaymentReview || less.State != hub.PaymentReview || failed.State != hub.PaymentFailed {
+			t.Fatalf("they are %s %s %s %s %s", good.State, over.State, short.State, less.State, failed.State)
+		}
+		r := k.reconcile(day)
+		if got := found(r); len(got) != 2 || got[short.ID] != hub.FindReview || got[less.ID] != hub.FindReview {
+			t.Errorf("with reviews it finds %v", got)
+		}
+		if l := r.Lines[0]; l.Payments != 3 || l.Paid != 1700 || l.Held != 500 || l.In != 2200 || l.Out != 0 {
+			t.Errorf("its line is %+v", l)
+		}
+		must(w.AcceptReview(w.ctx, w.admin, short.ID, "enough"))(t)
+		must(w.RejectReview(w.ctx, w.admin, less.ID, "too little"))(t)
+		// The provider takes one back by itself.
+		w.clock.pass(time.Hour)
+		k.lookups.says[back.ProviderRef] = hub.Observation{Found: true, State: hub.PaymentRefunded, Amount: paid, ProviderRef: back.ProviderRef}
+		if p := must(w.Look(w.ctx, w.admin, back.ID))(t); p.State != hub.PaymentRefunded {
+			t.Fatalf("what was taken back is %s", p.State)
+		}
+		r = k.statement(day, "REF1,P1,500,XOF,success,", "REF2,P2,700,XOF,success,", "REF3,P3,300,XOF,success,", "REF4,P4,200,XOF,success,",
+			"REF5,P5,500,XOF,reversed,", "REF6,P6,500,XOF,failed,")
+		if !r.Clean() {
+			t.Errorf("the day finds %+v", r.Findings)
+		}
+		if l := r.Lines[0]; l.In != 2200 || l.StatedPaid != 2200 || l.Out != 500 || l.StatedOut != 500 || l.Held != 0 || l.Payments != 4 {
+			t.Errorf("its line is %+v", l)
+		}
 	})
 }
 
