@@ -33,12 +33,12 @@ func (h *Hub) StartPayment(ctx context.Context, g Gateway, q api.Intent) (api.Pa
 
 // intended is the payment that an intent asks for, as far as the intent says.
 func (h *Hub) intended(g Gateway, q api.Intent) (Payment, error) {
-	if !isHex(q.IntentID, 16) {
+	if !isKey(q.IntentID) {
 		return Payment{}, invalid("the intent must be 16 octets in lower-case hex")
 	}
 	p := Payment{Gateway: g.ID, Intent: q.IntentID, Site: g.Site, Reseller: g.Reseller, Forfait: q.Plan, Version: q.PlanVersion,
 		Channel: q.Provider, Phone: q.Phone, Claim: q.Claim}
-	if q.Claim != "" && !isHex(q.Claim, 16) {
+	if q.Claim != "" && !isKey(q.Claim) {
 		return Payment{}, invalid("the claim must be a voucher key: 16 octets in lower-case hex")
 	}
 	if q.Device != "" || q.Claim == "" {
@@ -367,8 +367,9 @@ func (p Payment) seed() string {
 	return p.ID
 }
 
-func isHex(s string, octets int) bool {
-	return len(s) == 2*octets && strings.Trim(s, "0123456789abcdef") == ""
+// isKey is for 16 octets in lower-case hex.
+func isKey(s string) bool {
+	return len(s) == 32 && strings.Trim(s, "0123456789abcdef") == ""
 }
 
 func isPhone(s string) bool {

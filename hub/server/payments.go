@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"strings"
 	"time"
 
 	"zonegate/hub"
@@ -63,7 +64,8 @@ func (s *Server) initiate(c *call, r *http.Request) error {
 	if !s.hub.TakesPayments() {
 		return errNoPayments
 	}
-	if err := s.pays.take(by.User, time.Now()); err != nil {
+	// Gateways in RGZ mode may all be one user.
+	if err := s.calls.take(by.User, time.Now()); err != nil {
 		return err
 	}
 	started, err := s.hub.Initiate(r.Context(), by, i)
@@ -98,6 +100,9 @@ func (s *Server) UseCallbacks(readers map[string]hub.CallbackReader) {
 // webhook is for one provider alone. Its secret proves nothing about the body,
 // so what it says is a hint.
 func (s *Server) webhook(c *call, r *http.Request) error {
+	if err := s.callers.take(s.caller(r), time.Now()); err != nil {
+		return err
+	}
 	reader, ok := (*s.readers.Load())[s.webhookOf]
 	if !ok {
 		return errNoPayments
@@ -150,6 +155,7 @@ type hinted struct {
 
 const (
 	maxHints = 10_000 // waiting
+	maxRaw   = 4096   // of what one said
 	hinting  = 64     // taken at the same time
 )
 
@@ -168,6 +174,11 @@ func (s *Server) hear(c *call, r *http.Request, provider string, reader hub.Call
 	case err != nil:
 		return refuse(http.StatusBadRequest, api.CodeBadRequest, "this is no call of the provider's")
 	}
+	if len(hint.Reference) > maxRaw || len(hint.ProviderRef) > maxRaw {
+		return refuse(http.StatusBadRequest, api.CodeBadRequest, "this is no call of the provider's")
+	}
+	// A copy, since it would keep all of the body.
+	hint.Raw = strings.Clone(hint.Raw[:min(len(hint.Raw), maxRaw)])
 	select {
 	case s.hints <- hinted{provider, hint}:
 	default:

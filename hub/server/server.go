@@ -58,7 +58,7 @@ type Limits struct {
 	Claims    Limit // by gateway
 	Calls     Limit // by gateway: reports, heartbeats, answers and catalogues together
 	Streams   Limit // opened by a gateway
-	Payments  Limit // started by a gateway, or by a user
+	Payments  Limit // started by a gateway
 	Callbacks Limit // by address
 }
 
