@@ -41,6 +41,8 @@ const (
 	// maxPayers bounds how many can be at once. The gate bounds payments.
 	maxPayers = 256
 	payPrefix = "pay"
+	// payHostTime is the least time for which payers reach an address.
+	payHostTime = 20 * time.Minute
 	// samePayer is how much the ends of one payer may differ.
 	samePayer = 2 * time.Second
 )
@@ -214,7 +216,8 @@ func (f *foundTable) payerLeft(set *nft.Set, e nft.Element) bool {
 type PayHosts struct{ Shaper *Shaper }
 
 // Allow lets payers reach addresses for as long as ttl (what a name server said
-// about a name of a provider's).
+// about a name of a provider's), and no less than a payment takes: the
+// connection that a page holds shall not die of a short one.
 func (h PayHosts) Allow(ctx context.Context, addrs []netip.Addr, ttl time.Duration) error {
-	return h.Shaper.allow(ctx, h.Shaper.payHosts, setPay4, setPay6, addrs, ttl)
+	return h.Shaper.allow(ctx, h.Shaper.payHosts, setPay4, setPay6, addrs, max(ttl, payHostTime))
 }
