@@ -80,12 +80,13 @@ func (p page) findingName(kind string) string {
 // findingLink is the page where a finding can be dealt with; empty is none.
 func findingLink(f hub.Finding) string {
 	switch {
-	case len(f.Subject) != 36:
+	case len(f.Subject) != len("00000000-0000-0000-0000-000000000000"), f.Kind == hub.FindNoPayment, f.Kind == hub.FindLedger:
 		return ""
-	case f.Kind == hub.FindPayout && strings.Contains(f.Detail, "withdrawal"), f.Kind == hub.FindOnlyHere && strings.HasPrefix(f.Detail, "withdrawal"):
+	case strings.HasPrefix(f.Detail, "withdrawal "):
 		return "/withdrawals/" + f.Subject
-	case f.Kind == hub.FindPayout, f.Kind == hub.FindNoPayment:
-		return ""
+	case strings.HasPrefix(f.Detail, "refund of payment "):
+		id, _, _ := strings.Cut(strings.TrimPrefix(f.Detail, "refund of payment "), ":")
+		return "/payments/" + id
 	}
 	return "/payments/" + f.Subject
 }
