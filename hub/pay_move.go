@@ -30,6 +30,9 @@ const (
 	missedAfter = 15 * time.Minute // not found is pending until then
 	expireAfter = 2 * time.Hour
 	watchFor    = 72 * time.Hour // then the provider's statement decides
+	// minLooks keeps a clock that jumps from ending the watch early: there are
+	// more in three days.
+	minLooks = 12
 )
 
 // An event is what happened to a payment.
@@ -266,7 +269,7 @@ func (p *Payment) lookAfter(e event) time.Time {
 	default:
 		return time.Time{}
 	}
-	if age > watchFor {
+	if age > watchFor && p.Looks >= minLooks {
 		return time.Time{}
 	}
 	return e.at.Add(wait + wait/4000*time.Duration(e.spread))

@@ -16,7 +16,7 @@ var made = time.Date(2026, 2, 10, 12, 0, 0, 0, time.UTC)
 
 func aPayment(s PaymentState) Payment {
 	p := Payment{ID: "p", Gateway: "g", Intent: "i", Attempt: 1, Provider: "x", State: s, Price: zonegate.Money{Amount: 500, Currency: "XOF"},
-		ProviderRef: "77", Made: made, Changed: made, NextLook: made.Add(time.Minute)}
+		ProviderRef: "77", Looks: 30, Made: made, Changed: made, NextLook: made.Add(time.Minute)}
 	p.Reference = reference(p.seed(), 1)
 	if s == PaymentReview || s == PaymentRefunding {
 		p.Paid = zonegate.Money{Amount: 400, Currency: "XOF"}

@@ -240,7 +240,8 @@ type paymentRows interface {
 	PaymentByProviderRef(provider, ref string) (Payment, error)
 	// Payments are the newest first.
 	Payments(PaymentQuery) ([]Payment, error)
-	// LeasePayments are at most max whose NextLook has come; it is set to until.
+	// LeasePayments are at most max whose NextLook has come, or is more than a
+	// day away since a clock was put back; it is set to until.
 	LeasePayments(now, until time.Time, max int) ([]Payment, error)
 	// LookSooner brings NextLook forward to at.
 	LookSooner(id string, at time.Time) error

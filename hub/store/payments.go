@@ -104,9 +104,9 @@ func (t *tx) LeasePayments(now, until time.Time, max int) ([]hub.Payment, error)
 	if err := t.Lock("lease payments"); err != nil {
 		return nil, err
 	}
-	return many(t, payment, `UPDATE payments SET next_look = $2 WHERE next_look > 0 AND next_look <= $1 AND id IN
-		(SELECT id FROM payments WHERE next_look > 0 AND next_look <= $1 ORDER BY next_look LIMIT $3)
-		RETURNING `+paymentFields, ms(now), ms(until), max)
+	due := "next_look > 0 AND (next_look <= $1 OR next_look > $4)"
+	return many(t, payment, "UPDATE payments SET next_look = $2 WHERE "+due+" AND id IN (SELECT id FROM payments WHERE "+due+
+		" ORDER BY next_look LIMIT $3) RETURNING "+paymentFields, ms(now), ms(until), max, ms(now.Add(24*time.Hour)))
 }
 
 func (t *tx) LookSooner(id string, when time.Time) error {

@@ -473,3 +473,20 @@ func TestEnrolledAgain(t *testing.T) {
 		}
 	})
 }
+
+// TestClockPutBack: a hub whose clock was wrong for a while forgets no payment.
+func TestClockPutBack(t *testing.T) {
+	onEachShop(t, func(t *testing.T, s *shop) {
+		before := s.start(s.intent())
+		s.clock.pass(400 * 24 * time.Hour)
+		during := s.start(s.intent())
+		s.later(30 * time.Second)
+		s.clock.pass(-400 * 24 * time.Hour)
+		s.till.becomes(hub.PaymentSucceeded, 500, "XOF")
+		for range 3 {
+			s.later(3 * time.Hour)
+		}
+		s.state(during.TransactionID, hub.PaymentSucceeded)
+		s.state(before.TransactionID, hub.PaymentSucceeded)
+	})
+}
