@@ -37,9 +37,7 @@ type roamingGate struct {
 // to who has typed too many, before anybody else hears of it.
 func (g *roamingGate) Redeem(ctx context.Context, r zonegate.Redemption) (zonegate.Standing, error) {
 	st, err := g.Gate.Redeem(ctx, r)
-	// What was paid for may be at the hub already, and not here yet.
-	unknown := errors.Is(err, zonegate.ErrForeignCode) || errors.Is(err, zonegate.ErrNotPaidYet)
-	if !unknown || !zonegate.WellFormedCode(r.Code) || !g.mayAsk(r.Device, time.Now()) {
+	if !errors.Is(err, zonegate.ErrForeignCode) || !zonegate.WellFormedCode(r.Code) || !g.mayAsk(r.Device, time.Now()) {
 		return st, err
 	}
 	within, cancel := context.WithCancel(ctx)
