@@ -84,12 +84,21 @@ bench-hub: build ## measure the hub with 10,000 gateways, and what a gateway sen
 
 test: ## everything that must pass: lint, unit, kernel, cross, size (installs what it needs)
 	@rm -f build/test-totals
-	@$(MAKE) --no-print-directory testdeps lint unit kernel cross size
+	@$(MAKE) --no-print-directory testdeps lint unit torture-money kernel cross size
 	@scripts/totals.sh
 
 unit: build/runtests ## tests that need no root, twice, shuffled, with the race detector
 	@CGO_ENABLED=1 build/runtests -name unit -- -race -shuffle=on -count=2 \
-		$$(go list ./... | grep -vE '$(ROOTED)')
+		$$(go list ./... | grep -vE '$(ROOTED)|/internal/torture$$')
+
+torture-money: build/runtests ## all that can go wrong with money, N seeds (500) and rules switched off; SEED replays one
+ifdef SEED
+	@go test -count=1 -v -run '^TestTorture$$' ./internal/torture -seed $(SEED)
+else ifdef N
+	@build/runtests -name torture -- -count=1 -timeout 6h -run '^TestTorture$$' ./internal/torture -seeds $(N)
+else
+	@build/runtests -name torture -- -count=1 -timeout 20m ./internal/torture
+endif
 
 kernel: build/runtests ## tests against the running kernel, in network namespaces, as root
 	@CGO_ENABLED=1 build/runtests -name kernel -- -race -count=1 -p 1 $(if $(SUDO),-exec '$(SUDO)') \
@@ -130,4 +139,4 @@ build/runtests: scripts/runtests/main.go
 $(ROUTER_OVERLAY):
 	@scripts/overlay.sh $@
 
-.PHONY: help deps testdeps build lab bench bench-radius bench-mikrotik bench-hub test unit kernel cross routeros-image size lint generate fuzz vuln clean
+.PHONY: help deps testdeps build lab bench bench-radius bench-mikrotik bench-hub test unit torture-money kernel cross routeros-image size lint generate fuzz vuln clean

@@ -48,6 +48,7 @@ var arrows = []row{
 
 	{"cmd/...", []string{"*"}, []string{"*"}},
 	{"internal/lab/...", []string{"*"}, []string{"*"}},
+	{"internal/torture", []string{"*"}, nil},
 	{"scripts/...", nil, nil},
 	{"firmware/...", nil, nil},
 

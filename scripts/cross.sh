@@ -19,7 +19,7 @@ amd64   GOAMD64=v1
 '
 
 # These run on a server or on a developer's machine, never on a router.
-router=$(go list ./... | grep -vE '^zonegate/(hub|internal/lab|cmd/zonehub|cmd/zonelab|firmware|scripts)(/|$)')
+router=$(go list ./... | grep -vE '^zonegate/(hub|internal/lab|internal/torture|cmd/zonehub|cmd/zonelab|firmware|scripts)(/|$)')
 
 export GOOS=linux
 echo "$targets" | while read -r arch variant tests; do
