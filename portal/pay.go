@@ -148,6 +148,10 @@ func (s *Server) payForm(c *gin.Context) {
 		s.see(c, payLink(p, in.ID))
 		return
 	}
+	if c.Query("plan") == "" {
+		s.see(c, p.Link("/", "")) // the address of the form, without it
+		return
+	}
 	plan, channels, ok := s.sold(c.Query("plan"))
 	if !ok {
 		s.refuseHome(c, mac, refusalNoPay, "")

@@ -466,6 +466,9 @@ func TestPayNeedsItsForm(t *testing.T) {
 			t.Errorf("%s %q: %d", name, bad, w.Code)
 		}
 	}
+	if w := z.do(call{target: "/pay?lang=en", accept: browser}); w.Code != http.StatusSeeOther || w.Header().Get("Location") != "/?lang=en" {
+		t.Errorf("the address alone: %d to %q", w.Code, w.Header().Get("Location"))
+	}
 	id := z.open("MTN_MOMO")
 	name := "/pay/" + id.String()
 	if w := z.do(call{target: name, form: url.Values{}}); w.Code != http.StatusForbidden || len(till.asked) > 0 {
