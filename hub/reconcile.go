@@ -256,15 +256,16 @@ func (h *Hub) askStatements(ctx context.Context, from, to time.Time) error {
 	defer cancel()
 	asked := 0
 	for _, x := range strange {
-		if x.State.paid() || asked >= maxAsked || bounded.Err() != nil {
+		// A command may have been told of no providers.
+		if _, ok := h.collector(x.Provider); !ok || x.State.paid() || asked >= maxAsked || bounded.Err() != nil {
 			continue
 		}
 		asked++
 		h.asking(bounded, h.TakeHint(bounded, x.Provider, Hint{Reference: x.Reference, ProviderRef: x.ProviderRef, Raw: "a line of a statement"}))
 	}
 	for _, p := range here {
-		if bounded.Err() != nil {
-			break
+		if _, ok := h.collector(p.Provider); !ok || bounded.Err() != nil {
+			continue
 		}
 		_, err := h.Look(bounded, theHub, p.ID)
 		h.asking(bounded, err)
