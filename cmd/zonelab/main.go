@@ -23,7 +23,7 @@ import (
 
 const usage = `zonelab runs a whole hotspot zone on this machine.
 
-  zonelab up [--phones N] [--nas | --mikrotik] [--no-hub] [--detach] [--json] [--name NAME]
+  zonelab up [--phones N] [--nas | --mikrotik] [--no-hub] [--currency CODE] [--detach] [--json] [--name NAME]
                               build the zone; Ctrl-C takes it down
   zonelab exec HOST -- CMD    run a command at phone1, phone2, gateway, internet,
                               nas or router
@@ -36,7 +36,9 @@ const usage = `zonelab runs a whole hotspot zone on this machine.
 Run a command with --help for its flags.
 
 The gateway has joined a real hub on the internet of the zone, and sells its
-forfait beside the plans of its configuration.
+forfait beside the plans of its configuration. Customers can pay for that with a
+test number: simulated KKiaPay, MyPayGa and FlexPay play on the internet. A site
+sells in one currency, XOF, XAF or CDF, and so has one of the three.
 
 With --mikrotik there is no hub. A simulated RouterOS stands between phones and
 internet then, and the gateway beside it drives it over its API. It lets real
@@ -124,6 +126,7 @@ func up(args []string, stdout, stderr io.Writer) error {
 	f.StringVar(&opts.Zonegate, "zonegate", "", "the gateway's program (default: beside zonelab)")
 	f.StringVar(&opts.Zonehub, "zonehub", "", "the hub's program (default: beside zonelab)")
 	noHub := f.Bool("no-hub", false, "no hub: the gateway sells by itself (always so with --mikrotik and --no-daemon)")
+	f.StringVar(&opts.Currency, "currency", "", "what the zone sells in, and with it who takes payments: "+strings.Join(lab.Currencies(), ", ")+" (default "+lab.Currencies()[0]+")")
 	f.IntVar(&opts.BrowserPort, "browser-port", 8477, "port on 127.0.0.1 for your browser, or the next free one; 0 for none")
 	noDaemon := f.Bool("no-daemon", false, "only the network, no gateway daemon")
 	detach := f.Bool("detach", false, "return when the zone is ready and leave it running")
@@ -133,7 +136,7 @@ func up(args []string, stdout, stderr io.Writer) error {
 	}
 	opts.Name, opts.Daemon = *name, !*noDaemon
 	if !*noHub && !*noDaemon && !opts.MikroTik {
-		opts.Central = lab.CentralHub
+		opts.Central, opts.Money = lab.CentralHub, true
 	}
 	if *detach {
 		info, err := lab.Detach(opts.Name, opts.BrowserPort, withoutDetach(args))
@@ -357,6 +360,9 @@ func describe(w io.Writer, info lab.Info, asJSON bool, opts lab.Options, detache
 	}
 	if info.Hub != nil {
 		describeHub(&b, info.Hub)
+	}
+	if info.Money != nil {
+		fmt.Fprintf(&b, "\n%s", info.Money.PayHelp(info.Hub))
 	}
 	fmt.Fprintf(&b, "\nLogs:\n")
 	for _, name := range sortedKeys(info.Logs) {

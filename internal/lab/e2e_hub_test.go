@@ -51,6 +51,12 @@ func openCentral(t *testing.T, opts lab.Options) zone {
 // ask calls the central server.
 func (z zone) ask(method, path, token string, body, into any) {
 	z.Helper()
+	z.askAt(lab.CentralURL, method, path, token, body, into)
+}
+
+// askAt calls a server of the internet.
+func (z zone) askAt(base, method, path, token string, body, into any) {
+	z.Helper()
 	client, err := z.HubClient()
 	if err != nil {
 		z.Fatal(err)
@@ -59,7 +65,7 @@ func (z zone) ask(method, path, token string, body, into any) {
 	if err != nil {
 		z.Fatal(err)
 	}
-	r, err := http.NewRequestWithContext(z.Context(), method, lab.CentralURL+path, bytes.NewReader(sent))
+	r, err := http.NewRequestWithContext(z.Context(), method, base+path, bytes.NewReader(sent))
 	if err != nil {
 		z.Fatal(err)
 	}

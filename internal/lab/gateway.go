@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/pelletier/go-toml/v2"
+
+	"zonegate/hub/sandbox"
 )
 
 // portalPort is where the gateway shows its portal on the LAN.
@@ -132,6 +134,12 @@ func (l *Lab) writeConfig(ctx context.Context) error {
 	}
 	if h := l.Info.Hub; h != nil {
 		c.Hub = &hubConfig{Mode: h.Kind, URL: h.API, CAFile: h.CA}
+		if h.Kind == CentralRGZ && l.opts.Money {
+			c.Hub.TokenFile, c.Hub.PayHosts = l.hubFile("token"), []string{payName}
+			if err := os.WriteFile(c.Hub.TokenFile, []byte(sandbox.Defaults().UserToken+"\n"), 0o600); err != nil {
+				return fmt.Errorf("writing the zone's token: %w", err)
+			}
+		}
 	}
 	c.Limits.Checkpoint = l.opts.Checkpoint
 	c.Plans = l.opts.Plans

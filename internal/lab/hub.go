@@ -73,6 +73,9 @@ type hubConfig struct {
 	Mode   string `toml:"mode"`
 	URL    string `toml:"url"`
 	CAFile string `toml:"ca_file"`
+	// With these a zone at a server of RGZ takes payments.
+	TokenFile string   `toml:"token_file,omitempty"`
+	PayHosts  []string `toml:"pay_hosts,omitempty"`
 }
 
 func (l *Lab) hubFile(name string) string { return filepath.Join(l.state.Dir, "hub."+name) }
@@ -90,6 +93,10 @@ func (l *Lab) startCentral(ctx context.Context) error {
 	h := &Hub{Kind: l.opts.Central, API: CentralURL + centralBase, CA: l.hubFile("cert.pem"), Program: program}
 	l.Info.Hub = h
 	if h.Kind == CentralRGZ {
+		if l.opts.Money {
+			h.API = PayURL + centralBase
+			l.Info.Money = &Money{Providers: PayURL, Currency: l.opts.Currency}
+		}
 		return l.StartHub()
 	}
 	h.Data, h.Admin, h.Password = filepath.Join(l.state.Dir, "hub"), "admin", rand.Text()
@@ -112,6 +119,11 @@ func (l *Lab) startCentral(ctx context.Context) error {
 		"--cir-kbps", fmt.Sprint(f.CIRKbps), "--mir-kbps", fmt.Sprint(f.MIRKbps), f.Name); err != nil {
 		return err
 	}
+	if l.opts.Money {
+		if err := l.startMoney(ctx); err != nil {
+			return err
+		}
+	}
 	if l.opts.BrowserPort > 0 {
 		if err := l.startHubFront(); err != nil {
 			return err
@@ -125,19 +137,25 @@ func (l *Lab) startCentral(ctx context.Context) error {
 func (l *Lab) StartHub() error {
 	h := l.Info.Hub
 	args := append([]string{"serve"}, h.state()...)
-	if h.Pages != "" {
+	at := hubAddr
+	switch {
+	case h.Kind == CentralRGZ && l.opts.Money:
+		at, args = payAddr, []string{"sandbox", "--public-url", PayURL}
+	case h.Kind == CentralRGZ:
+		args = []string{"sandbox"}
+	case l.opts.Money:
+		// Providers call back there.
+		args = append(args, "--public-url", CentralURL, "--money", l.Info.Money.File)
+	case h.Pages != "":
 		args = append(args, "--public-url", strings.TrimSuffix(h.Pages, "/"))
 	}
-	if h.Kind == CentralRGZ {
-		args = []string{"sandbox"}
-	}
-	args = append(args, "--listen", hubAddr, "--tls-cert", h.CA, "--tls-key", l.hubFile("key.pem"))
+	args = append(args, "--listen", at, "--tls-cert", h.CA, "--tls-key", l.hubFile("key.pem"))
 	c, err := l.spawn("hub", l.Command("internet", h.Program, args...))
 	if err != nil {
 		return err
 	}
 	l.hub = c
-	return l.waitListening(c, "internet", hubAddr)
+	return l.waitListening(c, "internet", at)
 }
 
 // KillHub kills the central server without warning (kill -9).
@@ -221,8 +239,8 @@ func (l *Lab) hubWord(ctx context.Context, args ...string) (string, error) {
 	return words[0], nil
 }
 
-// HubClient returns an HTTP client that reaches the central server and
-// believes its certificate alone.
+// HubClient returns an HTTP client that reaches the central server and the
+// simulated payment providers, and believes their certificate alone.
 func (l *Lab) HubClient() (*http.Client, error) {
 	text, err := os.ReadFile(l.Info.Hub.CA)
 	if err != nil {
@@ -233,7 +251,15 @@ func (l *Lab) HubClient() (*http.Client, error) {
 		return nil, errors.New("reading the hub's certificate: there is none")
 	}
 	client := l.Client("internet")
-	client.Transport.(*http.Transport).TLSClientConfig = &tls.Config{RootCAs: roots}
+	transport := client.Transport.(*http.Transport)
+	transport.TLSClientConfig = &tls.Config{RootCAs: roots}
+	dial := transport.DialContext
+	transport.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		if addr == payName+":443" {
+			addr = payAddr
+		}
+		return dial(ctx, network, addr)
+	}
 	client.Timeout = 30 * time.Second
 	return client, nil
 }
@@ -247,7 +273,7 @@ func (l *Lab) writeHubCertificate() error {
 	}
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "hub of the lab"},
-		IPAddresses: []net.IP{internet4.AsSlice(), net.IPv4(127, 0, 0, 1)}, DNSNames: []string{"localhost"},
+		IPAddresses: []net.IP{internet4.AsSlice(), net.IPv4(127, 0, 0, 1)}, DNSNames: []string{"localhost", payName},
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().AddDate(1, 0, 0), IsCA: true, BasicConstraintsValid: true,
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)

@@ -14,6 +14,7 @@ import (
 	"math/big"
 	"net"
 	"net/http"
+	"net/netip"
 	"os/exec"
 	"strconv"
 	"strings"
@@ -66,7 +67,8 @@ func (l *Lab) waitListening(c *child, host, addr string) error {
 	}
 }
 
-// runInternet serves HTTP, HTTPS and DNS on every address of its host.
+// runInternet serves HTTP and DNS on every address of its host, and HTTPS on
+// those that are not the payment providers'.
 func runInternet(ctx context.Context) error {
 	cert, err := selfSigned()
 	if err != nil {
@@ -76,9 +78,13 @@ func runInternet(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("listening for http: %w", err)
 	}
-	secure, err := tls.Listen("tcp", ":443", &tls.Config{Certificates: []tls.Certificate{cert}})
-	if err != nil {
-		return fmt.Errorf("listening for https: %w", err)
+	var secure []net.Listener
+	for _, ip := range []netip.Addr{internet4, garden4, internet6, garden6} {
+		ln, err := tls.Listen("tcp", netip.AddrPortFrom(ip, 443).String(), &tls.Config{Certificates: []tls.Certificate{cert}})
+		if err != nil {
+			return fmt.Errorf("listening for https: %w", err)
+		}
+		secure = append(secure, ln)
 	}
 	udp, err := net.ListenPacket("udp", ":53")
 	if err != nil {
@@ -91,7 +97,9 @@ func runInternet(ctx context.Context) error {
 	web := &http.Server{Handler: http.HandlerFunc(serveInternet), ReadHeaderTimeout: 10 * time.Second}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return unlessClosed(web.Serve(plain)) })
-	g.Go(func() error { return unlessClosed(web.Serve(secure)) })
+	for _, ln := range secure {
+		g.Go(func() error { return unlessClosed(web.Serve(ln)) })
+	}
 	g.Go(func() error { return serveDNS(udp) })
 	g.Go(func() error { return serveDNSOverTCP(tcp) })
 	g.Go(func() error {

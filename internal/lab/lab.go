@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -38,6 +39,12 @@ type Options struct {
 	// CentralRGZ; empty is none. With a hub the gateway joins it and sells its
 	// forfait beside the plans; with an RGZ server there are no others.
 	Central string
+	// Money has simulated payment providers on the internet, and a central
+	// server that takes payments through them.
+	Money bool
+	// Currency is what the gateway's site sells in: one of Currencies (default
+	// XOF). With any other there is Money, and the central server is a hub.
+	Currency string
 	// HubDataDir is the hub's data directory; empty means inside the lab's own.
 	HubDataDir string
 	// HubDatabase is the URL of a PostgreSQL database for the hub; empty is
@@ -94,6 +101,15 @@ func (o *Options) setDefaults() error {
 	default:
 		return fmt.Errorf("no central server %q: choose %s or %s", o.Central, CentralHub, CentralRGZ)
 	}
+	if o.Currency == "" {
+		o.Currency = Currencies()[0]
+	}
+	if !slices.Contains(Currencies(), o.Currency) {
+		return fmt.Errorf("no currency %q: choose one of %s", o.Currency, strings.Join(Currencies(), ", "))
+	}
+	if o.Money && o.Central == "" || o.Currency != Currencies()[0] && (!o.Money || o.Central != CentralHub) {
+		return errors.New("a lab where people pay has a central server, and a hub for other currencies")
+	}
 	if o.Central == CentralRGZ {
 		if len(o.Plans) > 0 {
 			return errors.New("a lab with an RGZ server sells what that server has, and no plans of its own")
@@ -140,6 +156,7 @@ type Info struct {
 	Config   string            `json:"config"`
 	Control  string            `json:"control"`
 	Hub      *Hub              `json:"hub,omitempty"`
+	Money    *Money            `json:"money,omitempty"`
 }
 
 // A Lab is a zone that runs. Its methods are for one goroutine, except Command,
@@ -155,7 +172,9 @@ type Lab struct {
 	gateway *child
 	kids    []*child
 	hub     *child // the central server
-	fronts  []*front
+	// providers are the simulated ones of payments, if they are not the hub.
+	providers *child
+	fronts    []*front
 }
 
 // Up builds a lab and waits until it is ready. It first removes what a lab of

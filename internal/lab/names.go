@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
+	"strings"
 	"time"
 
 	"golang.org/x/net/dns/dnsmessage"
@@ -130,8 +132,9 @@ func serveDNSOverTCP(ln net.Listener) error {
 	}
 }
 
-// answerDNS gives every name the addresses of the internet host, and names of
-// the garden the garden's. Other types exist but are empty.
+// answerDNS gives every name the addresses of the internet host, names of the
+// garden the garden's, and that of the payment providers theirs, which has IPv4
+// alone. Other types exist but are empty.
 func answerDNS(query []byte) []byte {
 	var p dnsmessage.Parser
 	h, err := p.Start(query)
@@ -149,14 +152,20 @@ func answerDNS(query []byte) []byte {
 	b.EnableCompression()
 	head := dnsmessage.ResourceHeader{Name: q.Name, Class: q.Class, TTL: 60}
 	ip4, ip6 := internet4, internet6
-	if isGarden(q.Name.String()) {
+	switch name := q.Name.String(); {
+	case isGarden(name):
 		ip4, ip6 = garden4, garden6
+	case strings.EqualFold(name, payName+"."):
+		ip4, ip6 = pay4, netip.Addr{}
 	}
 	err = errors.Join(b.StartQuestions(), b.Question(q), b.StartAnswers())
 	switch q.Type {
 	case dnsmessage.TypeA:
 		err = errors.Join(err, b.AResource(head, dnsmessage.AResource{A: ip4.As4()}))
 	case dnsmessage.TypeAAAA:
+		if !ip6.IsValid() {
+			break
+		}
 		err = errors.Join(err, b.AAAAResource(head, dnsmessage.AAAAResource{AAAA: ip6.As16()}))
 	}
 	if err != nil {

@@ -25,6 +25,7 @@ var (
 	internet6   = netip.MustParseAddr("2001:db8:ffff::10")
 	garden4     = netip.MustParseAddr("198.51.100.11")
 	garden6     = netip.MustParseAddr("2001:db8:ffff::11")
+	pay4        = netip.MustParseAddr("198.51.100.12")
 	nas4        = netip.MustParseAddr("10.77.0.2")
 	nas6        = netip.MustParseAddr("2001:db8:77::2")
 )
@@ -209,7 +210,7 @@ func (l *Lab) buildInternet() error {
 		}
 		// Only IPv6 has a way back to the LAN; IPv4 comes masqueraded.
 		if err := setAddresses(link,
-			netip.PrefixFrom(internet4, 24), netip.PrefixFrom(garden4, 24),
+			netip.PrefixFrom(internet4, 24), netip.PrefixFrom(garden4, 24), netip.PrefixFrom(pay4, 24),
 			netip.PrefixFrom(internet6, 64), netip.PrefixFrom(garden6, 64)); err != nil {
 			return err
 		}
