@@ -42,6 +42,16 @@ func (s *Server) gateway(c *call, r *http.Request) (hub.Gateway, error) {
 	return g, err
 }
 
+// holder is gateway, and asks the database about those alone that have no
+// stream open.
+func (s *Server) holder(c *call, r *http.Request) (hub.Gateway, error) {
+	if g, ok := s.fanout.holder(bearer(r)); ok {
+		c.who = g.ID
+		return g, nil
+	}
+	return s.gateway(c, r)
+}
+
 func (s *Server) enrol(c *call, r *http.Request) error {
 	if err := s.enrols.take(s.caller(r), time.Now()); err != nil {
 		return err
@@ -88,12 +98,9 @@ func known(values []string, tag string) bool {
 }
 
 func (s *Server) acks(c *call, r *http.Request) error {
-	g, ok := s.fanout.holder(bearer(r))
-	if c.who = g.ID; !ok {
-		var err error
-		if g, err = s.gateway(c, r); err != nil {
-			return err
-		}
+	g, err := s.holder(c, r)
+	if err != nil {
+		return err
 	}
 	if err := s.calls.take(g.ID, time.Now()); err != nil {
 		return err

@@ -15,7 +15,11 @@ import (
 )
 
 // startPayment answers within 12 seconds, whatever the provider does.
-func (s *Server) startPayment(c *call, r *http.Request, g hub.Gateway) error {
+func (s *Server) startPayment(c *call, r *http.Request) error {
+	g, err := s.holder(c, r)
+	if err != nil {
+		return err
+	}
 	if err := s.pays.take(g.ID, time.Now()); err != nil {
 		return err
 	}
@@ -33,7 +37,14 @@ func (s *Server) startPayment(c *call, r *http.Request, g hub.Gateway) error {
 	return writeJSON(c, http.StatusOK, p)
 }
 
-func (s *Server) paymentOf(c *call, r *http.Request, g hub.Gateway) error {
+func (s *Server) paymentOf(c *call, r *http.Request) error {
+	g, err := s.holder(c, r)
+	if err != nil {
+		return err
+	}
+	if err := s.calls.take(g.ID, time.Now()); err != nil {
+		return err
+	}
 	p, err := s.hub.PaymentOf(r.Context(), g, r.PathValue("id"))
 	if err != nil {
 		return s.unlessNone(err)

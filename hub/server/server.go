@@ -200,8 +200,8 @@ func (s *Server) route(pages http.Handler) {
 	lay("POST", Base+api.PathReports, s.asGateway(s.bounded(s.reports)))
 	lay("POST", Base+api.PathHeartbeat, s.asGateway(s.bounded(s.heartbeat)))
 	lay("POST", Base+api.PathClaims, s.asGateway(s.claim))
-	lay("POST", Base+api.PathIntents, s.asGateway(s.startPayment))
-	lay("GET", Base+api.PathIntents+"/{id}", s.asGateway(s.bounded(s.paymentOf)))
+	lay("POST", Base+api.PathIntents, s.startPayment)
+	lay("GET", Base+api.PathIntents+"/{id}", s.paymentOf)
 	// From providers.
 	lay("POST", hub.PathCallbacks+"{provider}", s.callback)
 	lay("GET", hub.PathCallbacks+"{provider}", s.callback)
