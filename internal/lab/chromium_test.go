@@ -191,6 +191,12 @@ func (c *chromium) press(selector string) {
 	}
 }
 
+// pressWord clicks at a link or button that says a word, if it is there.
+func (c *chromium) pressWord(word string) {
+	c.Helper()
+	c.eval(fmt.Sprintf(`setTimeout(e => e && e.click(), 0, [...document.querySelectorAll("a, button")].find(e => e.textContent.trim() == %q)), "done"`, word))
+}
+
 // isOnline goes to a page of the internet. A browser may have opened a
 // connection there before it paid, and kept it: what it sends there still
 // reaches the portal, which closes it. Then the person tries again.
