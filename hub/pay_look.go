@@ -3,6 +3,8 @@ package hub
 import (
 	"context"
 	"errors"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -37,19 +39,67 @@ func (h *Hub) TakeHint(ctx context.Context, provider string, hint Hint) error {
 		return ErrNotFound
 	}
 	p := f.payment
-	if !h.money.heed(p.ID, h.now()) {
-		if soon := h.at().Add(lookEvery); p.NextLook.After(soon) {
-			return h.store.Write(ctx, func(tx Tx) error { return tx.LookSooner(p.ID, soon) })
-		}
-		return nil
-	}
 	candidate := ""
-	if hint.ProviderRef != p.ProviderRef {
+	if !alike(hint.ProviderRef, p.ProviderRef) {
 		candidate = hint.ProviderRef
 	}
 	said := ObservationRow{Payment: p.ID, At: h.at(), Source: SourceCallback, State: "hint", ProviderRef: hint.ProviderRef, Raw: hint.Raw}
-	_, err := h.ask(ctx, p, candidate, said)
+	if !h.money.heed(p.ID, h.now()) {
+		return h.passOver(ctx, p, candidate, said)
+	}
+	_, err := h.ask(ctx, p, event{candidate: candidate, aside: candidate != ""}, said)
 	return err
+}
+
+// alike says that two ids of a provider may be one, written in another way: a
+// provider that finds its payment by either would have it paid for twice.
+func alike(a, b string) bool {
+	const enough = 8
+	a, b = strings.ToLower(a), strings.ToLower(b)
+	return a == b || len(a) >= enough && len(b) >= enough && (strings.HasPrefix(a, b) || strings.HasPrefix(b, a))
+}
+
+// maxNamed is how many ids of the provider are kept of callbacks that were
+// passed over.
+const maxNamed = 20
+
+// passOver has the payment looked up a little later. The id that a callback
+// names is kept: some providers tell it once, and never again.
+func (h *Hub) passOver(ctx context.Context, p Payment, candidate string, said ObservationRow) (err error) {
+	soon := h.at().Add(lookEvery)
+	if candidate == "" && !p.NextLook.After(soon) {
+		return nil
+	}
+	if said.ID, err = h.newID(); err != nil {
+		return err
+	}
+	said.Raw = clip(said.Raw, 4096)
+	return h.store.Write(ctx, func(tx Tx) error {
+		if candidate != "" {
+			names, err := named(tx, p.ID)
+			if err != nil {
+				return err
+			}
+			if len(names) < maxNamed && !slices.Contains(names, candidate) {
+				if err := tx.AddObservations([]ObservationRow{said}); err != nil {
+					return err
+				}
+			}
+		}
+		return tx.LookSooner(p.ID, soon)
+	})
+}
+
+// named are the provider's ids that callbacks have named for a payment, each
+// once.
+func named(tx Tx, payment string) (names []string, err error) {
+	said, err := tx.Observations(payment)
+	for _, o := range said {
+		if o.Source == SourceCallback && o.ProviderRef != "" && !slices.Contains(names, o.ProviderRef) {
+			names = append(names, o.ProviderRef)
+		}
+	}
+	return names, err
 }
 
 // A finding is a payment that a callback is about.
@@ -96,9 +146,11 @@ func (h *Hub) find(ctx context.Context, fs []*finding) error {
 	})
 }
 
-// ask asks the provider about a payment and takes what it says.
-func (h *Hub) ask(ctx context.Context, p Payment, candidate string, said ...ObservationRow) (Payment, error) {
-	e := event{what: evBlind, spread: h.spread(), candidate: candidate}
+// ask asks the provider about a payment and takes what it says. Of e candidate
+// and aside count.
+func (h *Hub) ask(ctx context.Context, p Payment, e event, said ...ObservationRow) (Payment, error) {
+	candidate := e.candidate
+	e.what, e.spread = evBlind, h.spread()
 	c, ok := h.collector(p.Provider)
 	if e.until = h.money.awayUntil(p.Provider, h.now()); ok && e.until.IsZero() {
 		q := p
@@ -118,7 +170,9 @@ func (h *Hub) ask(ctx context.Context, p Payment, candidate string, said ...Obse
 		default:
 			h.log.Warn("looking up a payment", "payment", p.ID, "provider", p.Provider, "err", err)
 		}
-		if err == nil || !errors.Is(err, ErrUnsupported) {
+		// Anybody may name an id that the provider chokes on: that does not make
+		// it one that is away.
+		if err == nil || candidate == "" && !errors.Is(err, ErrUnsupported) {
 			h.money.answered(p.Provider, err == nil, h.now())
 		}
 	}
@@ -163,6 +217,12 @@ func (h *Hub) second(ctx context.Context, first Payment, providerRef string, e e
 		}
 		return c.err
 	})
+}
+
+// second says that it is one that h.second made, of which nobody knows the
+// customer.
+func (p Payment) second() bool {
+	return p.Device == "" && p.Claim == "" && p.Reference != reference(p.seed(), p.Attempt)
 }
 
 // SweepPayments asks providers once about every payment whose time has come.
@@ -218,7 +278,23 @@ func (h *Hub) askDue(ctx context.Context, p Payment) error {
 		_, err := h.happen(ctx, p.ID, e)
 		return err
 	}
-	_, err := h.ask(ctx, p, "")
+	candidate := ""
+	if p.ProviderRef == "" {
+		// Nothing but a callback may say what it is called there, and the
+		// provider may not have answered then. They come in turn, since anybody
+		// may have named one.
+		err := h.store.Read(ctx, func(tx Tx) error {
+			names, err := named(tx, p.ID)
+			if names = append(names, ""); err == nil {
+				candidate = names[p.Looks%len(names)]
+			}
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	_, err := h.ask(ctx, p, event{candidate: candidate})
 	return err
 }
 
@@ -248,13 +324,16 @@ func (h *Hub) Look(ctx context.Context, by Actor, id string) (p Payment, err err
 	if err != nil || p.State == PaymentSubmitting || !h.money.heed(p.ID, h.now()) {
 		return p, err
 	}
-	return h.ask(ctx, p, "")
+	return h.ask(ctx, p, event{})
 }
 
 // AcceptReview takes the money that came for a payment as its price. Admins
 // only.
 func (h *Hub) AcceptReview(ctx context.Context, by Actor, id, reason string) (Payment, error) {
 	return h.decide(ctx, by, id, event{what: evAccepted, reason: reason}, func(p Payment) error {
+		if p.second() {
+			return invalid("nobody could use it: reject it, and issue a grant by hand")
+		}
 		if p.Paid.Amount == 0 || p.Paid.Currency != p.Price.Currency {
 			return invalid("what was paid is not known, or not in %s: reject it, and issue a grant by hand", p.Price.Currency)
 		}

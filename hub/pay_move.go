@@ -48,6 +48,9 @@ type event struct {
 	// candidate is the provider's id that the lookup was made with, where a
 	// callback named another one than is known.
 	candidate string
+	// aside says that the lookup was not the one that was due: it moves the due
+	// one nowhere, or whoever calls back often could keep it away.
+	aside bool
 	// unclaimed says that nobody could use a grant of it.
 	unclaimed bool
 	// taken says that the provider's id belongs to another payment.
@@ -126,11 +129,17 @@ func (p *Payment) take(e event) effect {
 			p.Reference = reference(p.seed(), p.Attempt)
 		}
 	case evLost:
+		if p.ProviderRef == "" && !e.taken {
+			p.ProviderRef = e.started.ProviderRef
+		}
 		if p.State == PaymentSubmitting {
 			p.State, p.Unsure = PaymentPending, true
 			p.NextLook = later(e.at, p.Made.Add(e.first))
 		}
 	case evBlind:
+		if e.aside {
+			return nothing
+		}
 		p.Looks++
 		if p.age(e.at) > watchFor && p.State == PaymentPending {
 			p.State = PaymentExpired
@@ -140,6 +149,14 @@ func (p *Payment) take(e event) effect {
 			p.NextLook = later(p.NextLook, e.until)
 		}
 	case evSeen:
+		if e.aside {
+			before := *p
+			what := p.see(e)
+			if p.State != before.State || p.ProviderRef != before.ProviderRef {
+				p.NextLook = p.lookAfter(e)
+			}
+			return what
+		}
 		p.Looks++
 		what := p.see(e)
 		p.NextLook = p.lookAfter(e)
@@ -232,7 +249,7 @@ func (p *Payment) paid(o Observation, strange string, unclaimed bool) effect {
 	}
 	p.Paid, p.CustomerPaid, p.ProviderFee = o.Amount, o.CustomerAmount, clip(o.Fee, 40)
 	switch {
-	case o.Amount.Amount <= 0 || currency(o.Amount.Currency) != nil:
+	case o.Amount.Amount <= 0 || o.Amount.Amount > maxPosting || currency(o.Amount.Currency) != nil:
 		p.Paid, p.CustomerPaid = zonegate.Money{}, zonegate.Money{}
 		p.State, p.Reason = PaymentReview, "the provider does not say what was paid"
 		return nothing

@@ -226,6 +226,7 @@ func (h *Hub) submit(ctx context.Context, p Payment, description string) (Paymen
 		e := event{at: h.at(), spread: h.spread(), first: c.Caps().FirstLook, started: started}
 		said := ObservationRow{Payment: p.ID, At: e.at, Source: SourceInitiate, ProviderRef: started.ProviderRef}
 		var no *RejectedError
+		var lost *AmbiguousError
 		switch {
 		case err == nil:
 			e.what, said.State = evStarted, "accepted"
@@ -239,6 +240,10 @@ func (h *Hub) submit(ctx context.Context, p Payment, description string) (Paymen
 			e.reason = "the provider could not be reached; nothing was charged"
 		default:
 			e.what, said.State = evLost, "not known"
+			if errors.As(err, &lost) {
+				e.started.ProviderRef = clip(lost.ProviderRef, maxRef)
+				said.ProviderRef = e.started.ProviderRef
+			}
 			h.log.Warn("starting a payment", "payment", p.ID, "provider", p.Provider, "err", err)
 		}
 		h.money.answered(p.Provider, err == nil || no != nil, h.now())
@@ -332,7 +337,8 @@ func (h *Hub) PaymentStatus(ctx context.Context, by Actor, id string) (api.Payme
 	out := api.PaymentStatus{Status: p.status(), AmountFCFA: p.Price.Amount, Provider: p.Channel}
 	switch {
 	case out.Status == "completed":
-		out.AmountFCFA = p.Paid.Amount
+		// Less is here only if a person took it for the price.
+		out.AmountFCFA = max(p.Paid.Amount, p.Price.Amount)
 	case out.Status == "canceled":
 		out.Status = "failed"
 	case out.Status == "expired": // the money can still come

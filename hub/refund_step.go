@@ -297,6 +297,9 @@ func (h *Hub) lookRefund(ctx context.Context, r Refund, away map[string]bool) er
 
 // hintedRefund has the provider of a refund asked in the next pass.
 func (h *Hub) hintedRefund(tx Tx, r Refund, x Hint) error {
+	if !h.money.heed(r.ID, h.now()) {
+		return nil
+	}
 	if err := tx.Lock(LedgerLock(r.Reseller)); err != nil {
 		return err
 	}

@@ -379,6 +379,9 @@ func attemptless(reference string) string {
 }
 
 func (h *Hub) hinted(tx Tx, w Withdrawal, x Hint) error {
+	if !h.money.heed(w.ID, h.now()) {
+		return nil
+	}
 	if err := tx.Lock(LedgerLock(w.Reseller)); err != nil {
 		return err
 	}
