@@ -137,6 +137,9 @@ func (w *world) wishes() {
 		return
 	}
 	w.orders = append(w.orders, o)
+	if w.chance(25) {
+		w.loses(map[string]string{sandbox.FlexPay: "/flexpay/paymentService", sandbox.MyPayGa: "/mypayga/mpayment/payment-request", sandbox.KKiaPay: "/kkiapay/status"}[g.provider])
+	}
 	if w.chance(80) {
 		g.pay.Step(w.ctx)
 	}
@@ -332,6 +335,15 @@ func (w *world) providerFails() {
 	w.faulty = true
 }
 
+// loses has the next call of a kind done, mostly, and not answered.
+func (w *world) loses(path string) {
+	f := sandbox.Fault{Kind: pick(w, []string{sandbox.FaultError, sandbox.FaultHalf, sandbox.FaultHang, sandbox.FaultDrop}), Path: path, Times: 1}
+	f.Before = f.Kind != sandbox.FaultError && w.chance(25)
+	w.say("%+v", f)
+	check(w.t, w.bank.Break(f))
+	w.faulty = true
+}
+
 func (w *world) providerIsMended() {
 	w.bank.Mend()
 	w.faulty = false
@@ -468,8 +480,16 @@ func (w *world) withdraws() {
 	if x.ID != "" {
 		w.payees[phone] = x.ID
 	}
-	if err == nil && w.chance(70) {
-		w.entersCode()
+	if err != nil || w.chance(30) {
+		return
+	}
+	w.entersCode()
+	if w.chance(40) {
+		w.loses(map[string]string{"CDF": "/flexpay/merchantPayOutService", "XAF": "/mypayga/mpayment/sendClientTransfert", "XOF": "/kkiapay/revert"}[k.currency])
+	}
+	if w.chance(70) {
+		w.desk()
+		w.sweep("payouts", w.hub.SweepPayouts)
 	}
 }
 

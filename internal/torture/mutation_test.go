@@ -90,7 +90,7 @@ func TestMutations(t *testing.T) {
 				m.seeds = 150
 			}
 			program := mutant(t, root, m)
-			cmd := exec.Command(program, "-test.run=^TestTorture$", "-test.failfast", "-seeds", fmt.Sprint(m.seeds))
+			cmd := exec.Command(program, "-test.run=^TestTorture$", "-hurry", "-seeds", fmt.Sprint(m.seeds))
 			out, err := cmd.CombinedOutput()
 			switch {
 			case err == nil:

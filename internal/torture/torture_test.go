@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 )
@@ -18,8 +19,12 @@ import (
 var (
 	seeds = flag.Int("seeds", 500, "how many seeds")
 	first = flag.Uint64("first", 1, "the first of them")
+	hurry = flag.Bool("hurry", false, "end at the first that fails")
 	one   = flag.Uint64("seed", 0, "replay this seed alone, and show what happened")
 )
+
+// wrong says that a seed has failed.
+var wrong atomic.Bool
 
 // twice is how many of the first seeds run a second time, to see that a seed
 // decides everything.
@@ -30,14 +35,18 @@ func TestTorture(t *testing.T) {
 	run := func(seed uint64) {
 		t.Run(fmt.Sprint("seed=", seed), func(t *testing.T) {
 			t.Parallel()
+			if *hurry && wrong.Load() {
+				return
+			}
 			trace, err := play(t, made, seed)
 			if err != nil {
+				wrong.Store(true)
 				t.Fatalf("%v\n%s\nreplay: make torture-money SEED=%d", err, tail(trace, *one != 0), seed)
 			}
 			if *one != 0 {
 				t.Log(strings.Join(trace, "\n"))
 			}
-			if *one == 0 && seed >= *first+twice {
+			if *hurry || *one == 0 && seed >= *first+twice {
 				return
 			}
 			again, err := play(t, made, seed)

@@ -124,9 +124,8 @@ func (w *world) people() {
 	for _, x := range w.withdrawals(hub.PayoutVerified, hub.PayoutProcessing, hub.PayoutAmbiguous) {
 		switch {
 		case x.State == hub.PayoutVerified:
-			if x.Claimed == "" {
-				w.hub.ClaimWithdrawal(w.ctx, admin, x.ID)
-			}
+			w.hub.ClaimWithdrawal(w.ctx, admin, x.ID)
+			w.hub.ClaimWithdrawal(w.ctx, second, x.ID)
 			w.hub.ApproveWithdrawal(w.ctx, second, x.ID)
 			w.hub.ApproveWithdrawal(w.ctx, admin, x.ID)
 		case x.Payer == "":
@@ -184,6 +183,11 @@ func (w *world) statement() {
 func (w *world) balance() {
 	type place struct{ provider, currency string }
 	truth := map[place]int64{}
+	for _, l := range w.made.opening("") {
+		if provider, ok := strings.CutPrefix(l.Account, hub.AccountProvider); ok {
+			truth[place{provider, l.Currency}] = l.Amount
+		}
+	}
 	charged := map[string]sandbox.Movement{} // by the provider's number
 	for _, m := range w.bank.Movements(nil) {
 		at := place{m.Provider, m.Money.Currency}

@@ -96,8 +96,17 @@ func newTemplate(tb testing.TB) *template {
 		}
 		m.shops = append(m.shops, k)
 	}
+	// Something to withdraw from the first day.
+	_, err = h.Correct(ctx, admin, "opening", "what they had before", time.Time{}, m.opening(dealers[0].Reseller))
+	check(tb, err)
 	check(tb, s.Close())
 	return m
+}
+
+// opening is what the first reseller has at first.
+func (m *template) opening(reseller string) []hub.Posting {
+	return []hub.Posting{{Account: hub.AccountProvider + sandbox.FlexPay, Currency: "CDF", Amount: 120_000}, {Account: hub.AccountReseller + reseller, Currency: "CDF", Amount: -120_000},
+		{Account: hub.AccountProvider + sandbox.MyPayGa, Currency: "XAF", Amount: 1200}, {Account: hub.AccountReseller + reseller, Currency: "XAF", Amount: -1200}}
 }
 
 func check(tb testing.TB, err error) {
