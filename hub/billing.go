@@ -21,7 +21,7 @@ type Sale struct {
 	Batch       string
 	Forfait     string
 	Version     uint32
-	Amount      int64 // minor units
+	Amount      int64 // minor units; negative if it takes one back
 	Currency    string
 	// Custody is who holds the cash: "reseller" for vouchers, "platform" for
 	// payments and what the hub issued.
@@ -158,8 +158,11 @@ func (r Rule) weights() (sum int64) {
 	return sum
 }
 
-// fee is the fee of an amount.
+// fee is the fee of an amount; of one that is given back, as much is given back.
 func (r Rule) fee(amount int64) int64 {
+	if amount < 0 {
+		return -r.fee(-amount)
+	}
 	whole, rest := amount/1000*r.FeePermille, amount%1000*r.FeePermille
 	switch r.Rounding {
 	case "ceil":
@@ -193,7 +196,11 @@ func (r Rule) apply(takings []Taking) (s Summary) {
 	var taxed int64 // what a fee is taken of
 	for _, t := range takings {
 		s.Total += t.Amount * t.Count
-		s.Sales += t.Count
+		if t.Amount >= 0 {
+			s.Sales += t.Count
+		} else { // given back
+			s.Sales -= t.Count
+		}
 		free := r.CashFree && t.Custody == CustodyReseller
 		if t.Custody == CustodyReseller {
 			s.Cash += t.Amount * t.Count

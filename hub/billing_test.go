@@ -77,6 +77,20 @@ func TestRulesAddUp(t *testing.T) {
 	}
 }
 
+// What is given back takes from everybody what he got, to the franc.
+func TestGivenBack(t *testing.T) {
+	for _, rounding := range []string{"floor", "ceil", "half_up"} {
+		rule := DefaultRule()
+		rule.Rounding = rounding
+		for amount := range int64(3000) {
+			s := rule.apply([]Taking{{"XOF", CustodyPlatform, amount, 3}, {"XOF", CustodyPlatform, -amount, 3}})
+			if s.Total != 0 || s.Fee != 0 || s.Parts[PartyReseller] != 0 || s.Parts[PartyRGZ] != 0 || amount > 0 && s.Sales != 0 {
+				t.Fatalf("%s, %d given back: %+v", rounding, amount, s)
+			}
+		}
+	}
+}
+
 func TestBadRules(t *testing.T) {
 	for what, change := range map[string]func(*Rule){
 		"a negative fee":      func(r *Rule) { r.FeePermille = -1 },

@@ -224,6 +224,8 @@ func (h *Hub) checkPrices(tx Tx, g Gateway, sales []Sale) error {
 const (
 	sourceHub     = "hub"
 	sourcePayment = "payment"
+	// sourceRefund is of sales that the hub takes back; no gateway reports one.
+	sourceRefund = "refund"
 )
 
 // rows are entries as they are kept.
@@ -334,8 +336,8 @@ func checkEntry(e api.Entry) error {
 			return bad("%v", err)
 		}
 	}
-	if e.Kind == api.EntrySale && (e.Price == nil || e.Source == "" || e.Ref == "") {
-		return bad("a sale must have a price, a source and a ref")
+	if e.Kind == api.EntrySale && (e.Price == nil || e.Source == "" || e.Source == sourceRefund || e.Ref == "") {
+		return bad("a sale must have a price, a source of a gateway's and a ref")
 	}
 	return nil
 }

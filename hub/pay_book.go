@@ -268,6 +268,7 @@ func (b *batch) reverse(p Payment) error {
 		lines = append(lines, l)
 	}
 	b.book(BookTakenBack, p, lines...)
+	b.sales = append(b.sales, b.hub.unsold(p, p.ID, lines)...)
 	g, err := b.tx.Grant(p.ID)
 	if errors.Is(err, ErrNotFound) || err == nil && g.Revoked {
 		return nil

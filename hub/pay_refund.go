@@ -129,7 +129,33 @@ func (h *Hub) endRefund(tx Tx, id, ref string, gone bool, reason string) (Paymen
 	if err := h.Book(tx, t); err != nil {
 		return Payment{}, err
 	}
+	if gone {
+		if _, err := tx.AddSales(h.unsold(p, ref, taken.Postings)); err != nil {
+			return Payment{}, err
+		}
+	}
 	return h.turn(tx, p, to, reason)
+}
+
+// unsold is the sale that takes back one of which the money has gone back: the
+// summary of the month in which it went is less by it. ref is the refund's
+// name, lines are what was taken from who had got a part.
+func (h *Hub) unsold(p Payment, ref string, lines []Posting) []Sale {
+	s := Sale{Site: p.Site, Reseller: p.Reseller, At: h.at(), Exact: true, Source: sourceRefund, Ref: ref,
+		Forfait: p.Forfait, Version: p.Version, Currency: p.Price.Currency, Custody: CustodyPlatform}
+	for _, l := range lines {
+		switch l.Account {
+		case AccountSurplus + p.Provider, AccountRefund + p.Provider, AccountProvider + p.Provider:
+		case AccountReview + p.Provider:
+			return nil // it was never sold
+		default:
+			s.Amount -= l.Amount
+		}
+	}
+	if s.Amount == 0 {
+		return nil
+	}
+	return []Sale{s}
 }
 
 // turn moves a payment that was read in this transaction.

@@ -25,6 +25,7 @@ func TestRefund(t *testing.T) {
 		_, err = c.RequestRefund(c.ctx, c.admin, hub.RefundRequest{Payment: "x", Reason: "x"})
 		wantErr(t, "no such payment", err, hub.ErrNotFound)
 
+		c.wantSold(p.Reseller, 1, 500)
 		r := c.refund(p)
 		if r.State != hub.RefundRevoking || r.Push == 0 || r.Amount != p.Paid || r.Phone != p.Phone || r.Provider != "till" || r.AsPayout {
 			t.Fatalf("asked: %+v", r)
@@ -51,6 +52,7 @@ func TestRefund(t *testing.T) {
 			t.Errorf("%d calls: %+v", c.calls(), c.teller.created)
 		}
 		c.wantBalances(map[string]int64{})
+		c.wantSold(p.Reseller, 0, 0)
 		_, err = c.RequestRefund(c.ctx, c.admin, hub.RefundRequest{Payment: p.ID, Reason: "again"})
 		if err == nil {
 			t.Error("a refunded payment was refunded again")
@@ -65,6 +67,23 @@ func TestRefund(t *testing.T) {
 			t.Errorf("the list: %+v", list)
 		}
 	})
+}
+
+// wantSold checks the summary of the present month.
+func (c *counter) wantSold(reseller string, sales, total int64) {
+	c.Helper()
+	s := must(c.Summary(c.ctx, c.admin, reseller, c.Now().In(c.Zone()).Format("2006-01")))(c)
+	if len(s) != 1 || s[0].Sales != sales || s[0].Total != total {
+		c.Errorf("the month is %+v, want %d sales of %d", s, sales, total)
+		return
+	}
+	left := total - s[0].Fee
+	for _, part := range s[0].Parts {
+		left -= part
+	}
+	if left != 0 {
+		c.Errorf("the month does not add up: %+v", s[0])
+	}
 }
 
 // MyPayGa's way: made, then sent, then waiting for somebody's yes.
