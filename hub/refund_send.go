@@ -90,6 +90,9 @@ func (h *Hub) takeGrant(tx Tx, r *Refund, p Payment) error {
 		r.ID = p.ID
 		return nil
 	}
+	if p.Device == "" && p.Claim == "" && !r.Forced {
+		return &StateError{string(p.State), "who asked for it gave out what was bought, and nobody here can take that back; it can only be refunded by force"}
+	}
 	live := []string{p.ID}
 	for _, b := range before {
 		if b.Restored != "" {

@@ -67,7 +67,7 @@ func (h *Hub) AdmitPayee(ctx context.Context, by Actor, reseller, number string)
 
 // Payees are the numbers of a reseller, the oldest first.
 func (h *Hub) Payees(ctx context.Context, by Actor, reseller string) (out []Payee, err error) {
-	if !by.covers(reseller) {
+	if !by.manages(reseller) {
 		return nil, ErrForbidden
 	}
 	err = h.store.Read(ctx, func(tx Tx) error {

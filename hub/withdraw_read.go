@@ -163,7 +163,7 @@ func (h *Hub) seen(ctx context.Context, by Actor, find func(Tx) (Withdrawal, err
 		w, err = find(tx)
 		return err
 	})
-	if err == nil && !by.covers(w.Reseller) {
+	if err == nil && !by.manages(w.Reseller) {
 		return Withdrawal{}, ErrNotFound
 	}
 	return w, err
@@ -174,6 +174,9 @@ func (h *Hub) seen(ctx context.Context, by Actor, find func(Tx) (Withdrawal, err
 func (h *Hub) Withdrawals(ctx context.Context, by Actor, q WithdrawalQuery) (page_ []Withdrawal, total int, err error) {
 	if q.Reseller, err = by.scope(q.Reseller); err != nil {
 		return nil, 0, err
+	}
+	if by.Role == RoleSeller {
+		return nil, 0, ErrForbidden
 	}
 	q.Max, q.After = page(q.Max), max(q.After, 0)
 	err = h.store.Read(ctx, func(tx Tx) error {
@@ -188,6 +191,9 @@ func (h *Hub) Withdrawals(ctx context.Context, by Actor, q WithdrawalQuery) (pag
 func (h *Hub) WithdrawalSums(ctx context.Context, by Actor, reseller, cur string, from, to time.Time) (sums []WithdrawalSum, err error) {
 	if reseller, err = by.scope(reseller); err != nil {
 		return nil, err
+	}
+	if by.Role == RoleSeller {
+		return nil, ErrForbidden
 	}
 	_, offset := h.today()
 	err = h.store.Read(ctx, func(tx Tx) error {

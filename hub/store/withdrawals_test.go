@@ -116,6 +116,18 @@ func TestWithdrawalRules(t *testing.T) {
 		d.request(500)
 
 		w := d.request(500)
+		seller := hub.Actor{User: "s", Role: hub.RoleSeller, Reseller: d.kofi.Reseller}
+		_, err = d.Withdrawal(d.ctx, seller, w.ID)
+		wantErr(t, "a seller sees where the money goes", err, hub.ErrNotFound)
+		_, err = d.WithdrawalByNumber(d.ctx, seller, w.Number)
+		wantErr(t, "a seller sees it by its number", err, hub.ErrNotFound)
+		_, _, err = d.Withdrawals(d.ctx, seller, hub.WithdrawalQuery{})
+		wantErr(t, "a seller sees the list", err, hub.ErrForbidden)
+		_, err = d.WithdrawalSums(d.ctx, seller, "", "", time.Unix(0, 0), d.clock.Now().Add(time.Hour))
+		wantErr(t, "a seller sees the sums", err, hub.ErrForbidden)
+		_, err = d.Payees(d.ctx, seller, d.kofi.Reseller)
+		wantErr(t, "a seller sees the numbers", err, hub.ErrForbidden)
+
 		another := hub.Actor{User: "x", Role: hub.RoleReseller, Reseller: d.reseller("Ama", plenty).ID}
 		for what, do := range map[string]func() error{
 			"sees it":    func() error { _, err := d.Withdrawal(d.ctx, another, w.ID); return err },
