@@ -36,6 +36,10 @@ type payWay struct {
 const (
 	payTime   = 15 * time.Minute
 	payOctets = 20_000_000
+	// Each try of a device within triesTime that brought no money gets half of
+	// the one before: starting payments is no way to be online for nothing.
+	triesTime = 2 * time.Hour
+	maxHalved = 5
 	// payLook is how often payments are looked at, payAgain how often the data
 	// path is told what it should know.
 	payLook  = time.Second
@@ -64,11 +68,17 @@ func (w *payWay) step(ctx context.Context) {
 	var ids []zonegate.IntentID
 	has := map[zonegate.MAC]bool{}
 	list := w.gate.OpenIntents()
+	tries := map[zonegate.MAC]int{}
+	for i := range list {
+		if in := &list[i]; in.Flow == zonegate.FlowRedirect && in.Age < triesTime {
+			tries[in.Device]++
+		}
+	}
 	for i := range list {
 		in := &list[i]
 		if in.State.Open() && in.NAS == "" && in.Flow == zonegate.FlowRedirect && in.URL != "" && in.Age < payTime && !has[in.Device] {
 			has[in.Device] = true
-			want = append(want, kernel.Payer{Device: in.Device, Until: now + payTime - in.Age, Octets: payOctets})
+			want = append(want, kernel.Payer{Device: in.Device, Until: now + payTime - in.Age, Octets: payOctets >> min(tries[in.Device]-1, maxHalved)})
 			ids = append(ids, in.ID)
 		}
 	}

@@ -69,7 +69,7 @@ func TestPayWay(t *testing.T) {
 		open(7, zonegate.MAC{2, 7}, func(in *zonegate.Intent) { in.NAS = "bar" }),
 	}
 	step(time.Second, 1, 1)
-	want := kernel.Payer{Device: mac, Until: s.now + 14*time.Minute, Octets: 20_000_000}
+	want := kernel.Payer{Device: mac, Until: s.now + 14*time.Minute, Octets: 10_000_000} // the second try
 	if s.last[0] != want {
 		t.Errorf("%+v, want %+v", s.last[0], want)
 	}
@@ -88,6 +88,23 @@ func TestPayWay(t *testing.T) {
 	s.err = nil
 	step(time.Second, 1, 0)
 	step(time.Hour, 0, 0)
+
+	// Trying again and again is no way to be online.
+	var sum uint64
+	for n := range byte(40) {
+		for i := range s.intents {
+			s.intents[i].State, s.intents[i].Age = zonegate.IntentFailed, s.intents[i].Age+3*time.Minute
+		}
+		s.intents = append([]zonegate.Intent{open(100+n, mac, func(in *zonegate.Intent) { in.Age = 0 })}, s.intents...)
+		step(3*time.Minute, 1, 1)
+		if n == 0 && s.last[0].Octets != 20_000_000>>1 { // beside the one above
+			t.Errorf("the first try has %d", s.last[0].Octets)
+		}
+		sum += s.last[0].Octets
+	}
+	if sum > 60_000_000 {
+		t.Errorf("40 tries let %d octets through", sum)
+	}
 }
 
 func TestPayWayNames(t *testing.T) {
