@@ -256,12 +256,17 @@ func (b *batch) settle(p Payment, from string, sold int64) error {
 // provider's account. What is left of the grant ends.
 func (b *batch) reverse(p Payment) error {
 	t, err := b.tx.Transaction(BookPayment, p.ID)
-	if err != nil {
+	if errors.Is(err, ErrNotFound) { // nobody had decided on it
+		t, err = b.tx.Transaction(BookReview, p.ID)
+	}
+	if errors.Is(err, ErrNotFound) {
+		return nil // nor was it known how much it is
+	} else if err != nil {
 		return fmt.Errorf("looking up what was booked: %w", err)
 	}
 	var lines []Posting
 	for _, l := range t.Postings {
-		if l.Account == AccountReview+p.Provider {
+		if l.Account == AccountReview+p.Provider && t.Kind == BookPayment {
 			l.Account = AccountProvider + p.Provider
 		}
 		l.Amount = -l.Amount

@@ -15,7 +15,7 @@ var moves = map[PaymentState][]PaymentState{
 	PaymentFailed:     {PaymentSucceeded, PaymentReview, PaymentRefunded},
 	PaymentExpired:    {PaymentSucceeded, PaymentFailed, PaymentCanceled, PaymentReview, PaymentRefunded},
 	PaymentCanceled:   {PaymentSucceeded, PaymentReview, PaymentRefunded},
-	PaymentReview:     {PaymentSucceeded, PaymentFailed, PaymentRefunding},
+	PaymentReview:     {PaymentSucceeded, PaymentFailed, PaymentRefunding, PaymentRefunded},
 	PaymentSucceeded:  {PaymentRefunding, PaymentRefunded},
 	PaymentRefunding:  {PaymentRefunded, PaymentSucceeded, PaymentReview},
 	PaymentRefunded:   nil,
@@ -228,7 +228,7 @@ func (p *Payment) see(e event) effect {
 		p.State, p.Reason = o.State, o.Reason
 	case o.State == PaymentRefunded && fresh:
 		p.State, p.Reason = PaymentRefunded, "the provider gave the money back"
-	case o.State == PaymentRefunded && p.State == PaymentSucceeded:
+	case o.State == PaymentRefunded && (p.State == PaymentSucceeded || p.State == PaymentReview):
 		p.State, p.Reason = PaymentRefunded, "the provider took the money back"
 		return reverse
 	case p.State == PaymentPending && (p.age(e.at) >= expireAfter || !o.Found && p.age(e.at) >= missedAfter):

@@ -176,7 +176,8 @@ type world struct {
 	hand    map[string]int64
 	gone    map[string]bool   // grants that a gateway has taken back
 	decided map[string]bool   // refunds that an admin has decided about
-	taken   map[string]bool   // charges that the hub was told of
+	told    map[string]bool   // paid charges that the hub was told of
+	taken   map[string]bool   // those among them that it could look up at once
 	payees  map[string]string // withdrawal of a number
 	failed  error
 }
@@ -197,7 +198,7 @@ type hinted struct {
 
 func newWorld(t *testing.T, made *template, dir string, seed uint64) *world {
 	w := &world{t: t, ctx: context.Background(), made: made, dir: dir, seed: seed, rng: rand.New(rand.NewPCG(seed, 0x6d6f6e6579)),
-		begun: time.Now(), pages: map[string]int{}, codes: map[string]string{}, reviews: map[string]bool{}, hand: map[string]int64{}, taken: map[string]bool{}, gone: map[string]bool{}, decided: map[string]bool{}, payees: map[string]string{}}
+		begun: time.Now(), pages: map[string]int{}, codes: map[string]string{}, reviews: map[string]bool{}, hand: map[string]int64{}, told: map[string]bool{}, taken: map[string]bool{}, gone: map[string]bool{}, decided: map[string]bool{}, payees: map[string]string{}}
 	database := filepath.Join(dir, "hub.db")
 	check(t, copyFile(made.database, database))
 	var err error
@@ -313,7 +314,9 @@ func (w *world) hear() {
 			_, err = w.hub.PayoutHint(w.ctx, x.provider, x.hint)
 		}
 		for _, m := range w.bank.Charged(x.hint.ProviderRef) {
-			w.taken[m.ID] = w.taken[m.ID] || m.Provider == x.provider && m.Reference == x.hint.Reference && err == nil && !w.hub.dead && !w.faulty
+			mine := m.Provider == x.provider && m.Reference == x.hint.Reference && err == nil && !w.hub.dead
+			w.told[m.ID] = w.told[m.ID] || mine
+			w.taken[m.ID] = w.taken[m.ID] || mine && !w.faulty
 		}
 		w.say("hint %s %s %s: %s", x.provider, x.hint.Reference, x.hint.ProviderRef, w.result(err))
 	}
