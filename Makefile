@@ -82,6 +82,10 @@ bench-hub: build ## measure the hub with 10,000 gateways, and what a gateway sen
 	@scripts/deps.sh hub
 	@$(SUDO) build/zonelab bench --only hub
 
+bench-money: build ## measure payments: at the portal, on the customer's page and through the hub (3 minutes)
+	@scripts/deps.sh hub
+	@$(SUDO) build/zonelab bench --only money
+
 test: ## everything that must pass: lint, unit, kernel, cross, size (installs what it needs)
 	@rm -f build/test-totals
 	@$(MAKE) --no-print-directory testdeps lint unit torture-money kernel cross size
@@ -139,4 +143,4 @@ build/runtests: scripts/runtests/main.go
 $(ROUTER_OVERLAY):
 	@scripts/overlay.sh $@
 
-.PHONY: help deps testdeps build lab bench bench-radius bench-mikrotik bench-hub test unit torture-money kernel cross routeros-image size lint generate fuzz vuln clean
+.PHONY: help deps testdeps build lab bench bench-radius bench-mikrotik bench-hub bench-money test unit torture-money kernel cross routeros-image size lint generate fuzz vuln clean

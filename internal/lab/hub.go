@@ -21,6 +21,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Kinds of the central server that a lab has on its internet.
@@ -164,6 +166,16 @@ func (l *Lab) KillHub() error {
 		return err
 	}
 	return l.recordChildren()
+}
+
+// FreezeHub has the central server do nothing, with all its connections open,
+// or go on.
+func (l *Lab) FreezeHub(frozen bool) error {
+	signal := unix.SIGCONT
+	if frozen {
+		signal = unix.SIGSTOP
+	}
+	return unix.Kill(l.hub.PID, signal)
 }
 
 // joinHub makes the running gateway one of the hub's and has some vouchers

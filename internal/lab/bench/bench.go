@@ -59,6 +59,9 @@ var rows = []row{
 	{"hub-reports", "sales that a hub is told", runHubReports},
 	{"hub-idle", "traffic of a gateway when nothing happens", runHubIdle},
 	{"hub-week", "a gateway after a week without its hub", runHubWeek},
+	{"money-portal", "the portal's answer to who begins to pay", runMoneyPortal},
+	{"money-page", "a payment on the customer's page", runMoneyPage},
+	{"money-rate", "payments through a hub process", runMoneyRate},
 }
 
 // A group names all the rows that begin with it. They are only measured when
@@ -66,9 +69,10 @@ var rows = []row{
 const (
 	radiusGroup = "radius"
 	hubGroup    = "hub"
+	moneyGroup  = "money"
 )
 
-var groups = []string{radiusGroup, hubGroup}
+var groups = []string{radiusGroup, hubGroup, moneyGroup}
 
 // Names lists the rows, and the groups.
 func Names() []string {

@@ -52,6 +52,9 @@ type hubWorld struct {
 	cancel   context.CancelFunc
 	forfait  hub.Forfait
 	operator hub.Actor
+	// currency is what sites sell in, and more what serve is told besides.
+	currency string
+	more     []string
 }
 
 // base is where the hub's paths begin.
@@ -80,7 +83,7 @@ func (b *bench) withHub(ctx context.Context, kind string, f func(*hubWorld) erro
 	if err != nil {
 		return fmt.Errorf("making a data directory: %w", err)
 	}
-	w := &hubWorld{dir: dir, program: program, operator: hub.Actor{Name: "bench", Role: hub.RoleAdmin}}
+	w := &hubWorld{dir: dir, program: program, operator: hub.Actor{Name: "bench", Role: hub.RoleAdmin}, currency: "XOF"}
 	defer func() { err = errors.Join(err, w.close()) }()
 	if w.url = filepath.Join(dir, "hub.db"); kind == onPostgres {
 		if w.database, err = postgres.Start("max_connections=100"); err != nil {
@@ -169,6 +172,7 @@ func (w *hubWorld) serve(ctx context.Context) (err error) {
 	if w.database != nil {
 		args = append(args, "--database", w.url)
 	}
+	args = append(args, w.more...)
 	if w.log, err = os.OpenFile(filepath.Join(w.dir, "hub.log"), os.O_CREATE|os.O_APPEND|os.O_RDWR, 0o600); err != nil {
 		return fmt.Errorf("starting the hub: %w", err)
 	}
@@ -232,7 +236,7 @@ func (w *hubWorld) enrol(ctx context.Context, n int) ([]member, error) {
 			}
 			for i := at; i < min(at+perReseller, n); i++ {
 				m := member{instance: fmt.Sprintf("%032x", i+1), reseller: r.ID}
-				site, err := w.CreateSite(ctx, w.operator, r.ID, fmt.Sprint("site ", i), "XOF")
+				site, err := w.CreateSite(ctx, w.operator, r.ID, fmt.Sprint("site ", i), w.currency)
 				if err != nil {
 					return err
 				}
