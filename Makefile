@@ -30,7 +30,7 @@ ROUTER_HOT := runtime/... sync/... bytes unicode/... math math/bits math/rand/..
 ROUTER_TINY := go.etcd.io/bbolt/errors golang.org/x/net/http2 \
 	golang.org/x/net/dns/dnsmessage vendor/golang.org/x/net/dns/dnsmessage
 
-# Two packages of the standard library are replaced for routers, as the modules in go.mod are:
+# Parts of the standard library are replaced for routers, as the modules in go.mod are:
 # third_party/stubs/README.md says why.
 ROUTER_OVERLAY := build/router-overlay.json
 

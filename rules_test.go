@@ -51,6 +51,7 @@ var arrows = []row{
 	{"internal/torture", []string{"*"}, nil},
 	{"scripts/...", nil, nil},
 	{"firmware/...", nil, nil},
+	{"third_party/...", nil, nil},
 
 	{"radius/...", []string{".", "radius/..."}, []string{"layeh.com/radius"}},
 	{"portal/...", []string{".", "web", "phone", "portal/..."}, []string{"github.com/gin-gonic/gin", "github.com/a-h/templ"}},

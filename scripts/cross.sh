@@ -1,6 +1,7 @@
 #!/bin/sh
 # Builds the router's program for every target, compiles the tests of every package,
-# and runs the tests of the plain-computation packages as big- and little-endian 32-bit MIPS and as ARM.
+# and runs the tests of the plain-computation packages as big- and little-endian 32-bit MIPS and as ARM,
+# and starts the router's program there.
 # qemu-user cannot do netlink, so nothing that talks to the kernel's network is run here.
 # Called by the Makefile, which sets GOFLAGS, CGO_ENABLED and LDFLAGS.
 set -eu
@@ -39,7 +40,7 @@ done
 # The overlay changes how elliptic curves are computed: Go's own tests of them say whether it is
 # right. purego takes the code of routers on any machine.
 echo "cross: tests of Go's elliptic curves with the overlay"
-go test -vet=off -tags purego -overlay build/router-overlay.json crypto/ecdh crypto/ecdsa crypto/elliptic
+go test -vet=off -tags purego -overlay build/_curves/overlay.json crypto/ecdh crypto/ecdsa crypto/elliptic
 
 # An emulated program must not reach this machine's network. Without root, a user
 # namespace of its own gives it the right to leave it.
@@ -54,6 +55,7 @@ run() { # GOARCH variant emulator
 	build/runtests -name "$1" -- -exec "$emulate" -vet=off -count=1 -skip '^TestRule' \
 		. ./internal/disk/... ./internal/journal/... ./internal/store/... ./shaper ./radius/wire ./radius/nas
 	build/runtests -name "$1" -- -exec "$emulate" -vet=off -count=1 -run '^TestEncode' ./shaper/kernel/nft
+	$emulate "build/linux-$1-${2#*=}/zonegate" version
 }
 run mips GOMIPS=softfloat qemu-mips
 run mipsle GOMIPS=softfloat qemu-mipsel

@@ -6,16 +6,33 @@
 set -eu
 
 library=$(go env GOROOT)/src
-proxies=$library/vendor/golang.org/x/net/http/httpproxy/proxy.go
-# A file that moved would silently be linked again.
-[ -f "$proxies" ] && [ -f "$library/html/template/template.go" ] ||
-	{ echo >&2 "overlay: this Go release keeps httpproxy or html/template elsewhere; adapt $0"; exit 1; }
+stubs=third_party/stubs
+
+# one FILE STAND-IN lists what replaces a file of the library.
+one() {
+	# A file that moved would silently be linked again.
+	[ -f "$library/$1" ] || { echo >&2 "overlay: this Go release has no $1; adapt $0"; exit 1; }
+	printf '%s"%s": "%s"' "$comma" "$library/$1" "$2"
+	comma=',
+'
+}
+
+# package FILE STAND-IN does so too, and takes the other files of its package away: they get no name.
+package() {
+	one "$@"
+	for file in "$library/${1%/*}"/*.go; do
+		case $file in
+		*_test.go | */"${1##*/}") ;;
+		*) printf ',\n"%s": ""' "$file" ;;
+		esac
+	done
+}
 
 mkdir -p "$(dirname "$1")"
 
 # A square is a product, and so is the way into Montgomery's form (with the square of its radix)
 # and out of it (with one). Each of these is written out in the library, 512 bits at a time.
-fiat=$library/crypto/internal/fips140/nistec/fiat
+fiat=crypto/internal/fips140/nistec/fiat
 curve() { # PRIME SQUARE-OF-RADIX [keep the square]
 	awk -v p="$1" -v radix="$2" -v keep="${3-}" '
 	function short(name, body) {
@@ -27,7 +44,7 @@ curve() { # PRIME SQUARE-OF-RADIX [keep the square]
 	!skip { short("ToMontgomery", p "Mul(out1, (*" p "MontgomeryDomainFieldElement)(arg1), &" p "MontgomeryDomainFieldElement{" radix "})") }
 	/^}/ { skip = 0 }
 	!skip { print }
-	END { if (done != (keep ? 2 : 3)) exit 1 }' "$fiat/$1_fiat64.go" >"$curves/$1.go" || {
+	END { if (done != (keep ? 2 : 3)) exit 1 }' "$library/$fiat/$1_fiat64.go" >"$curves/$1.go" || {
 		echo >&2 "overlay: this Go release computes $1 otherwise; adapt $0"
 		exit 1
 	}
@@ -39,18 +56,30 @@ curve p256 "0x3, 0xfffffffbffffffff, 0xfffffffffffffffe, 0x4fffffffd" square
 curve p384 "0xfffffffe00000001, 0x200000000, 0xfffffffe00000000, 0x200000000, 1"
 curve p521 "0, 0x400000000000"
 
-{
-	printf '{"Replace": {\n'
-	# An empty name takes a file away.
-	for file in "$library"/html/template/*.go; do
-		case $file in
-		*_test.go | */template.go) ;;
-		*) printf '"%s": "",\n' "$file" ;;
-		esac
-	done
+# overlay FILE COMMAND... writes what the commands list.
+overlay() {
+	file=$1
+	shift
+	comma=
+	{
+		printf '{"Replace": {\n'
+		for list in "$@"; do "$list"; done
+		printf '\n}}\n'
+	} >"$file"
+}
+
+arithmetic() {
 	for prime in p224 p256 p384 p521; do
-		printf '"%s": "%s",\n' "$fiat/${prime}_fiat64.go" "$curves/$prime.go"
+		one "$fiat/${prime}_fiat64.go" "$curves/$prime.go"
 	done
-	printf '"%s": "third_party/stubs/html-template/template.go",\n' "$library/html/template/template.go"
-	printf '"%s": "third_party/stubs/httpproxy/proxy.go"\n}}\n' "$proxies"
-} >"$1"
+}
+
+packages() {
+	package vendor/golang.org/x/net/http/httpproxy/proxy.go $stubs/httpproxy/proxy.go
+	package html/template/template.go $stubs/html-template/template.go
+	package regexp/regexp.go $stubs/regexp/regexp.go
+}
+
+overlay "$1" arithmetic packages
+# Package testing needs what the stand-ins leave out: this one is for tests of the curves.
+overlay "$curves/overlay.json" arithmetic
