@@ -78,6 +78,7 @@ packages() {
 	package vendor/golang.org/x/net/http/httpproxy/proxy.go $stubs/httpproxy/proxy.go
 	package html/template/template.go $stubs/html-template/template.go
 	package regexp/regexp.go $stubs/regexp/regexp.go
+	package crypto/hpke/hpke.go $stubs/hpke/hpke.go
 }
 
 overlay "$1" arithmetic packages
