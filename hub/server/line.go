@@ -21,6 +21,8 @@ type line struct {
 	raw    syscall.RawConn
 	lines  *lines // nil if it is not counted
 	closed atomic.Bool
+	// watched says that the lot's epoll knows it.
+	watched bool
 
 	mu    sync.Mutex
 	loose bool
@@ -36,6 +38,9 @@ const peerPatience = 60 * time.Second
 // lineOf returns the line under what net/http serves on, or nil where it is
 // another server's connection.
 func lineOf(c net.Conn) *line {
+	if e, ok := c.(earlier); ok {
+		c = e.below().Conn
+	}
 	if t, ok := c.(*tls.Conn); ok {
 		c = t.NetConn()
 	}
@@ -127,15 +132,20 @@ func (l *line) give(b []byte) (n int, err error) {
 
 // gone says that the peer has closed the connection. Nobody reads from a
 // stream, so nobody else would notice.
-func (l *line) gone() bool {
-	var hung bool
+func (l *line) gone() bool { return l.poll(unix.POLLRDHUP) }
+
+// ready says that there is something to read, or that the peer is gone.
+func (l *line) ready() bool { return l.poll(unix.POLLIN | unix.POLLRDHUP) }
+
+func (l *line) poll(events int16) bool {
+	var is bool
 	err := l.raw.Control(func(fd uintptr) {
-		p := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLRDHUP}}
+		p := []unix.PollFd{{Fd: int32(fd), Events: events}}
 		if n, err := unix.Poll(p, 0); err == nil && n > 0 {
-			hung = p[0].Revents&(unix.POLLRDHUP|unix.POLLHUP|unix.POLLERR) != 0
+			is = p[0].Revents&(events|unix.POLLHUP|unix.POLLERR) != 0
 		}
 	})
-	return err != nil || hung
+	return err != nil || is
 }
 
 // lines counts the connections that are open, and bounds them.
@@ -144,14 +154,16 @@ type lines struct {
 	most int64 // 0 is unbounded
 }
 
-// scarce says that connections had better not be kept.
-func (n *lines) scarce() bool { return n.most > 0 && n.open.Load() > n.most*9/10 }
+// full says that there is one too many.
+func (n *lines) full() bool { return n.most > 0 && n.open.Load() > n.most }
 
-// A lineListener accepts lines. What is above the bound is closed at once, so
-// that the process keeps files for its database.
+// A lineListener accepts lines. One above the bound takes the place of a
+// connection at rest. Where none rests it is closed at once, so that the
+// process keeps files for its database.
 type lineListener struct {
 	net.Listener
 	lines *lines
+	lot   *lot
 }
 
 func (a lineListener) Accept() (net.Conn, error) {
@@ -165,7 +177,10 @@ func (a lineListener) Accept() (net.Conn, error) {
 			return c, nil
 		}
 		raw, err := t.SyscallConn()
-		if open := a.lines.open.Add(1); err != nil || a.lines.most > 0 && open > a.lines.most {
+		a.lines.open.Add(1)
+		for a.lines.full() && a.lot.makeRoom() {
+		}
+		if err != nil || a.lines.full() {
 			a.lines.open.Add(-1)
 			c.Close()
 			continue

@@ -198,14 +198,25 @@ func (s *Server) hear(c *call, r *http.Request, provider string, reader hub.Call
 	return nil
 }
 
-// takeHints takes callbacks until ctx is over.
-func (s *Server) takeHints(ctx context.Context) error {
+// hintsTime is how long callbacks that were answered are still taken at the end.
+const hintsTime = 10 * time.Second
+
+// takeHints takes callbacks until ctx is over, and then those that wait: they
+// were answered, and some providers never repeat them.
+func (s *Server) takeHints(over context.Context) error {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(over))
+	defer cancel()
+	defer context.AfterFunc(over, func() { time.AfterFunc(hintsTime, cancel) })()
 	for {
 		var x hinted
 		select {
-		case <-ctx.Done():
-			return nil
 		case x = <-s.hints:
+		case <-over.Done():
+			select {
+			case x = <-s.hints:
+			default:
+				return nil
+			}
 		}
 		found := true
 		err := s.hub.TakeHint(ctx, x.provider, x.hint)

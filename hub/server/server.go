@@ -45,8 +45,8 @@ type Options struct {
 	// code is ever in it.
 	Log    *slog.Logger
 	Limits Limits
-	// Connections is how many may be open; 0 is as many as come. Near it,
-	// connections for calls are not kept, so that streams have room.
+	// Connections is how many may be open; 0 is as many as come. A new one then
+	// takes the place of one on which no call is on its way.
 	Connections int
 }
 
@@ -84,6 +84,8 @@ type Server struct {
 	fanout       *fanout
 	mux          *http.ServeMux
 	lines        lines
+	lot          *lot          // nil until Run
+	idle         time.Duration // idleTimeout
 
 	logins, names, enrols, claims, calls, opens, pays, callers *limiter
 }
@@ -106,7 +108,7 @@ func New(o Options) *Server {
 		pays:    newLimiter(o.Limits.Payments, "too many payments are started here; wait a moment"),
 		callers: newLimiter(o.Limits.Callbacks, "too many calls from this address; wait a moment"),
 	}
-	s.lines.most = int64(o.Connections)
+	s.lines.most, s.idle = int64(o.Connections), idleTimeout
 	s.UseCallbacks(o.Callbacks)
 	if o.TLS != nil {
 		s.tls = o.TLS.Clone()
@@ -139,7 +141,11 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 		MaxHeaderBytes: maxHeader,
 		ErrorLog:       slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
-	l = lineListener{l, &s.lines}
+	var err error
+	if s.lot, err = newLot(l.Addr(), s.idle); err != nil {
+		return err
+	}
+	l = lineListener{l, &s.lines, s.lot}
 	if s.tls != nil {
 		l = tls.NewListener(l, s.tls)
 	}
@@ -149,12 +155,14 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 	for range hinting {
 		g.Go(func() error { return s.takeHints(ctx) })
 	}
-	g.Go(func() error {
-		if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-			return fmt.Errorf("serving HTTP: %w", err)
-		}
-		return nil
-	})
+	for _, from := range []net.Listener{l, s.lot} {
+		g.Go(func() error {
+			if err := srv.Serve(from); !errors.Is(err, http.ErrServerClosed) {
+				return fmt.Errorf("serving HTTP: %w", err)
+			}
+			return nil
+		})
+	}
 	g.Go(func() error {
 		<-ctx.Done()
 		late, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
@@ -250,54 +258,60 @@ func (c *call) Write(b []byte) (int, error) {
 // Unwrap is for http.ResponseController.
 func (c *call) Unwrap() http.ResponseWriter { return c.ResponseWriter }
 
-// observed runs a handle, answers its error, and logs. The path logged is the
-// route's: what a caller puts into a path may be secret.
+// observed runs a handle, and lets the connection rest after it.
 func (s *Server) observed(path string, do handle) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		begun := time.Now()
 		c := &call{ResponseWriter: w}
-		if s.lines.scarce() {
-			w.Header().Set("Connection", "close")
-		}
-		level := slog.LevelDebug
-		var failed error
-		defer func() {
-			if v := recover(); v != nil {
-				if v == http.ErrAbortHandler {
-					panic(v)
-				}
-				s.log.Error("a call failed inside the hub", "path", path, "panic", v)
-				if c.status == 0 {
-					refuse(http.StatusInternalServerError, api.CodeUnavailable, "the hub failed; its log says why").(*refusal).answer(c)
-				}
-			}
-			if s.log.Enabled(r.Context(), level) {
-				attrs := []any{"method", r.Method, "path", path, "status", c.status, "from", s.caller(r), "took", time.Since(begun).Round(time.Microsecond)}
-				if c.who != "" {
-					attrs = append(attrs, "who", c.who)
-				}
-				if failed != nil {
-					attrs = append(attrs, "error", failed)
-				}
-				s.log.Log(r.Context(), level, "call", attrs...)
-			}
-		}()
-		err := do(c, r)
-		if err == nil {
-			if r.Method != http.MethodGet && !strings.HasPrefix(path, Base+"/gateway/") {
-				level = slog.LevelInfo
-			}
-			return
-		}
-		no, logged := refusalOf(err)
-		level = slog.LevelInfo
-		if logged {
-			level, failed = slog.LevelError, err
-		}
-		if c.status == 0 {
-			no.answer(c)
+		if s.answer(c, r, path, do) {
+			s.rest(c, r)
 		}
 	})
+}
+
+// answer runs a handle, answers its error, and logs. The path logged is the
+// route's: what a caller puts into a path may be secret. It returns false if
+// the handle failed halfway.
+func (s *Server) answer(c *call, r *http.Request, path string, do handle) (whole bool) {
+	begun := time.Now()
+	level := slog.LevelDebug
+	var failed error
+	defer func() {
+		if v := recover(); v != nil {
+			if v == http.ErrAbortHandler {
+				panic(v)
+			}
+			s.log.Error("a call failed inside the hub", "path", path, "panic", v)
+			if c.status == 0 {
+				refuse(http.StatusInternalServerError, api.CodeUnavailable, "the hub failed; its log says why").(*refusal).answer(c)
+			}
+		}
+		if s.log.Enabled(r.Context(), level) {
+			attrs := []any{"method", r.Method, "path", path, "status", c.status, "from", s.caller(r), "took", time.Since(begun).Round(time.Microsecond)}
+			if c.who != "" {
+				attrs = append(attrs, "who", c.who)
+			}
+			if failed != nil {
+				attrs = append(attrs, "error", failed)
+			}
+			s.log.Log(r.Context(), level, "call", attrs...)
+		}
+	}()
+	err := do(c, r)
+	if err == nil {
+		if r.Method != http.MethodGet && !strings.HasPrefix(path, Base+"/gateway/") {
+			level = slog.LevelInfo
+		}
+		return true
+	}
+	no, logged := refusalOf(err)
+	level = slog.LevelInfo
+	if logged {
+		level, failed = slog.LevelError, err
+	}
+	if c.status == 0 {
+		no.answer(c)
+	}
+	return true
 }
 
 // health says that the process lives.
