@@ -115,7 +115,7 @@ func (b *bench) hubStreams(ctx context.Context, kind string, o hubScale) error {
 		if err != nil {
 			return err
 		}
-		what := fmt.Sprintf("%d gateways on one process with %s, stream and connection for calls over TLS", o.gateways, kind)
+		what := fmt.Sprintf("%d gateways on one process with %s, a stream each and %d connections for calls over TLS", o.gateways, kind, len(f.slots.taken))
 		each := float64(rss-min(rss, before)) / float64(o.gateways)
 		b.add(what+": resident memory for each", "at most 50 KB",
 			fmt.Sprintf("%.1f KB (%.0f MB in all, peak %.0f MB; opened in %.1f s)", each/1e3, float64(rss)/1e6, float64(peak)/1e6, opened.Seconds()), each <= 50e3)
@@ -291,7 +291,7 @@ func (w *hubWorld) knows(ctx context.Context, m member, n int) error {
 
 // report sends all sales of a gateway, the first batch twice.
 func (w *hubWorld) report(ctx context.Context, m member, o hubScale) error {
-	s := &gatewaySim{member: m, addr: w.addr, opened: new(atomic.Int64), slots: make(chan struct{}, 1)}
+	s := &gatewaySim{member: m, addr: w.addr, opened: new(atomic.Int64), slots: newSlots(1)}
 	defer s.hangUp()
 	n := uint64(0)
 	for i := range o.batches {

@@ -33,6 +33,7 @@ type fleet struct {
 	gateways []*gatewaySim
 	comments atomic.Int64
 	opened   atomic.Int64
+	slots    slots
 	repeated atomic.Int64 // acknowledgements that had to be sent again
 	dropped  atomic.Int64
 	why      atomic.Pointer[error] // the first stream that ended
@@ -55,7 +56,7 @@ type gatewaySim struct {
 	addr    string
 	from    *net.TCPAddr
 	opened  *atomic.Int64 // connections for calls, of the whole fleet
-	slots   chan struct{} // holds one for each that is open
+	slots   slots
 
 	stream *tls.Conn
 	mu     sync.Mutex // calls go one after another
@@ -63,10 +64,26 @@ type gatewaySim struct {
 	in     *bufio.Reader
 }
 
+// slots bound the connections for calls of a fleet, which may have fewer files
+// than it wants. Some are then left free for those that have no connection:
+// they close it after their call.
+type slots struct{ taken chan struct{} } // holds one for each that is open
+
+// spareSlots are more than what begins a call at one time, but for a change
+// for all: then those that had their answer give way.
+const spareSlots = 64
+
+func newSlots(keep int) slots { return slots{make(chan struct{}, max(1, keep)+spareSlots)} }
+
+func (s slots) take() { s.taken <- struct{}{} }
+
+func (s slots) give() { <-s.taken }
+
+func (s slots) scarce() bool { return len(s.taken) > cap(s.taken)-spareSlots }
+
 // raiseFiles lets this process, and the hub that it starts, have two
 // connections for each gateway, and returns the limit that there is then. Where
-// the system allows less, a hub does not keep all connections for calls, so
-// that there is room for streams.
+// the system allows less, not all connections for calls are kept.
 func raiseFiles(gateways int) (uint64, error) {
 	wanted := uint64(3 * gateways)
 	var limit unix.Rlimit
@@ -90,15 +107,14 @@ func raiseFiles(gateways int) (uint64, error) {
 // openFleet opens all streams and connections.
 func openFleet(ctx context.Context, addr string, members []member, files uint64) (*fleet, error) {
 	// This process has no more files than the hub.
-	slots := make(chan struct{}, max(1, min(int(files)-len(members)-300, len(members))))
-	f := &fleet{addr: addr, gateways: make([]*gatewaySim, len(members)), took: map[uint64][]time.Duration{}, heard: make(chan struct{}, len(members)), broken: make(chan struct{})}
+	f := &fleet{addr: addr, slots: newSlots(min(int(files)-len(members)-300-spareSlots, len(members))), gateways: make([]*gatewaySim, len(members)), took: map[uint64][]time.Duration{}, heard: make(chan struct{}, len(members)), broken: make(chan struct{})}
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(32)
 	for i, m := range members {
 		g.Go(func() error {
 			// An address of this machine has 28,000 ports for one peer.
 			from := &net.TCPAddr{IP: net.IPv4(127, 1, byte(i>>12), 1)}
-			s := &gatewaySim{member: m, addr: addr, from: from, opened: &f.opened, slots: slots}
+			s := &gatewaySim{member: m, addr: addr, from: from, opened: &f.opened, slots: f.slots}
 			s.applied.Store(m.Head)
 			f.gateways[i] = s
 			var err error
@@ -225,7 +241,7 @@ func (s *gatewaySim) drop() {
 	if s.calls != nil {
 		s.calls.NetConn().Close()
 		s.calls = nil
-		<-s.slots
+		s.slots.give()
 	}
 }
 
@@ -238,10 +254,10 @@ func (s *gatewaySim) call(path string, body, into any) (status int, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.calls == nil {
-		s.slots <- struct{}{}
+		s.slots.take()
 		if s.calls, err = dialHub(context.Background(), s.from, s.addr); err != nil {
 			s.calls = nil
-			<-s.slots
+			s.slots.give()
 			return 0, fmt.Errorf("opening a connection: %w", err)
 		}
 		s.in = bufio.NewReaderSize(s.calls, 1024)
@@ -260,7 +276,7 @@ func (s *gatewaySim) call(path string, body, into any) (status int, err error) {
 	}
 	defer a.Body.Close()
 	got, err := io.ReadAll(a.Body)
-	if a.Close {
+	if a.Close || s.slots.scarce() {
 		defer s.drop()
 	}
 	switch {
