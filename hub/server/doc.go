@@ -4,8 +4,8 @@
 // nothing is decided here but who is calling, how often, and how much.
 //
 // One process serves many thousand gateways, each with an open event stream
-// and a connection for its calls. A stream has no goroutine of its own: see
-// fanout.
+// and a connection for its calls. Neither has a goroutine of its own: see
+// fanout, and lot for what rests between two calls.
 //
 // SQL, and the rules of the business, are elsewhere.
 package server

@@ -28,7 +28,7 @@ func TestForfaitReachesAll(t *testing.T) {
 		}
 	}
 	onEach(t, nil, func(w *world) {
-		const perReseller = 100
+		const perReseller = 20 // an enrolment looks at all of its reseller
 		boxes := make([]*box, gateways)
 		var g errgroup.Group
 		g.SetLimit(8)

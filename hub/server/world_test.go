@@ -106,10 +106,22 @@ func (l *logged) String() string {
 	return l.b.String()
 }
 
-// onEach runs a test on both databases.
+// onEach runs a test on both databases, at the same time unless it is to
+// measure.
 func onEach(t *testing.T, change func(*Options), test func(w *world)) {
-	t.Run("sqlite", func(t *testing.T) { test(newWorld(t, filepath.Join(t.TempDir(), "hub.db"), change)) })
-	t.Run("postgres", func(t *testing.T) { test(newWorld(t, newPostgres(t), change)) })
+	both := func(t *testing.T) {
+		if os.Getenv("HUB_GATEWAYS") == "" {
+			t.Parallel()
+		}
+	}
+	t.Run("sqlite", func(t *testing.T) {
+		both(t)
+		test(newWorld(t, filepath.Join(t.TempDir(), "hub.db"), change))
+	})
+	t.Run("postgres", func(t *testing.T) {
+		both(t)
+		test(newWorld(t, newPostgres(t), change))
+	})
 }
 
 func newPostgres(t *testing.T) string {
