@@ -126,6 +126,9 @@ func (p *program) Run(ctx context.Context) (err error) {
 		return err
 	}
 	if err := p.greet(ctx); err != nil {
+		if ctx.Err() != nil {
+			return nil // stopped before it has begun
+		}
 		return err
 	}
 	tasks := []task{
