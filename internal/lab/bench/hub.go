@@ -115,10 +115,14 @@ func (b *bench) hubStreams(ctx context.Context, kind string, o hubScale) error {
 		if err != nil {
 			return err
 		}
-		what := fmt.Sprintf("%d gateways on one process with %s, a stream each and %d connections for calls over TLS", o.gateways, kind, len(f.slots.taken))
+		open, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", w.pid()))
+		if err != nil {
+			return fmt.Errorf("counting the hub's open files: %w", err)
+		}
+		what := fmt.Sprintf("%d gateways on one process with %s, stream and connection for calls over TLS", o.gateways, kind)
 		each := float64(rss-min(rss, before)) / float64(o.gateways)
 		b.add(what+": resident memory for each", "at most 50 KB",
-			fmt.Sprintf("%.1f KB (%.0f MB in all, peak %.0f MB; opened in %.1f s)", each/1e3, float64(rss)/1e6, float64(peak)/1e6, opened.Seconds()), each <= 50e3)
+			fmt.Sprintf("%.1f KB (%d files open; %.0f MB in all, peak %.0f MB; opened in %.1f s)", each/1e3, len(open), float64(rss)/1e6, float64(peak)/1e6, opened.Seconds()), each <= 50e3)
 		load := 100 * (cpuAfter - cpu).Seconds() / took.Seconds()
 		b.add(fmt.Sprintf("CPU of the process, a heartbeat to and a comment from each every %s", o.beat), "at most 60 % of one core",
 			fmt.Sprintf("%.1f %% (%.0f heartbeats/s, %.0f comments/s, %.0f new connections/s with %d open files; the database %.1f %%)", load,

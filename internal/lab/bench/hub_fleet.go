@@ -245,7 +245,8 @@ func (s *gatewaySim) drop() {
 	}
 }
 
-// call does one call over the kept connection, or a new one.
+// call does one call over the kept connection, or a new one. A hub may close
+// what it has kept: then there is one more try, as with net/http.
 func (s *gatewaySim) call(path string, body, into any) (status int, err error) {
 	text, err := json.Marshal(body)
 	if err != nil {
@@ -253,24 +254,12 @@ func (s *gatewaySim) call(path string, body, into any) (status int, err error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.calls == nil {
-		s.slots.take()
-		if s.calls, err = dialHub(context.Background(), s.from, s.addr); err != nil {
-			s.calls = nil
-			s.slots.give()
-			return 0, fmt.Errorf("opening a connection: %w", err)
-		}
-		s.in = bufio.NewReaderSize(s.calls, 1024)
-		s.opened.Add(1)
+	kept := s.calls != nil
+	a, err := s.exchange(path, text)
+	if err != nil && kept {
+		s.drop()
+		a, err = s.exchange(path, text)
 	}
-	var out bytes.Buffer
-	fmt.Fprintf(&out, "POST %s%s HTTP/1.1\r\nHost: hub\r\nUser-Agent: zonegate\r\nContent-Length: %d\r\nAuthorization: Bearer %s\r\nContent-Type: application/json\r\n\r\n%s",
-		server.Base, path, len(text), s.Token, text)
-	s.calls.SetDeadline(time.Now().Add(time.Minute))
-	if _, err := s.calls.Write(out.Bytes()); err != nil {
-		return 0, err
-	}
-	a, err := http.ReadResponse(s.in, nil)
 	if err != nil {
 		return 0, err
 	}
@@ -288,6 +277,28 @@ func (s *gatewaySim) call(path string, body, into any) (status int, err error) {
 		return a.StatusCode, json.Unmarshal(got, into)
 	}
 	return a.StatusCode, nil
+}
+
+// exchange sends a call and takes the head of its answer.
+func (s *gatewaySim) exchange(path string, text []byte) (_ *http.Response, err error) {
+	if s.calls == nil {
+		s.slots.take()
+		if s.calls, err = dialHub(context.Background(), s.from, s.addr); err != nil {
+			s.calls = nil
+			s.slots.give()
+			return nil, fmt.Errorf("opening a connection: %w", err)
+		}
+		s.in = bufio.NewReaderSize(s.calls, 1024)
+		s.opened.Add(1)
+	}
+	var out bytes.Buffer
+	fmt.Fprintf(&out, "POST %s%s HTTP/1.1\r\nHost: hub\r\nUser-Agent: zonegate\r\nContent-Length: %d\r\nAuthorization: Bearer %s\r\nContent-Type: application/json\r\n\r\n%s",
+		server.Base, path, len(text), s.Token, text)
+	s.calls.SetDeadline(time.Now().Add(time.Minute))
+	if _, err := s.calls.Write(out.Bytes()); err != nil {
+		return nil, err
+	}
+	return http.ReadResponse(s.in, nil)
 }
 
 // beat sends a heartbeat, and holds that the time in its answer was signed.
