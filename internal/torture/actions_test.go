@@ -46,6 +46,7 @@ var actions = []action{
 	{"refund", 5, (*world).refunds},
 	{"look", 3, (*world).looks},
 	{"decide", 4, (*world).decides},
+	{"race", 4, (*world).races},
 }
 
 // live is the whole life of a world.
@@ -242,6 +243,12 @@ func (w *world) sweep(what string, do func(context.Context) error) {
 // meanwhile is what happens while a provider is being called: others come to
 // the hub, and time passes.
 func (w *world) meanwhile() {
+	if next := w.next; next != nil {
+		w.next, w.inside = nil, true
+		next()
+		w.inside = false
+		return
+	}
 	if w.calm || w.inside || !w.chance(20) {
 		return
 	}
@@ -672,6 +679,25 @@ func (w *world) looks() {
 		p := pick(w, ps)
 		got, err := w.hub.Look(w.ctx, admin, p.ID)
 		w.say("at %s: %s %s", p.Reference, got.State, w.result(err))
+	}
+}
+
+// races has an answer that says no arrive after the money has come.
+func (w *world) races() {
+	for _, p := range w.payments() {
+		if !strings.HasSuffix(p.Phone, "0007") || p.State == hub.PaymentSucceeded || p.ProviderRef == "" || w.hub.dead {
+			continue
+		}
+		w.pass(9 * time.Second)
+		w.next = func() {
+			w.pass(70 * time.Second)
+			w.bank.Step(w.ctx)
+			w.hear()
+		}
+		got, err := w.hub.Look(w.ctx, admin, p.ID)
+		w.next = nil
+		w.say("at %s: %s %s", p.Reference, got.State, w.result(err))
+		return
 	}
 }
 

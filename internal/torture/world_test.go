@@ -164,9 +164,10 @@ type world struct {
 	// ahead is how much the hub's wall clock is before the true one.
 	ahead time.Duration
 
-	calm    bool // no faults any more
-	faulty  bool // the providers have faults
-	inside  bool // an action within a call of a provider
+	calm    bool   // no faults any more
+	next    func() // happens within the next call of a provider
+	faulty  bool   // the providers have faults
+	inside  bool   // an action within a call of a provider
 	serial  int
 	orders  []*order
 	hints   []hinted
