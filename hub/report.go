@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 )
 
@@ -86,7 +87,7 @@ func (r Reconciliation) WriteCSV(to io.Writer) error {
 		if f.Amount != 0 {
 			amount = exact(f.Amount, f.Currency)
 		}
-		put("finding", f.Kind, f.Subject, f.Provider, f.Reseller, amount, f.Currency, "", state, inCell(detail))
+		put("finding", f.Kind, inCell(f.Subject), f.Provider, f.Reseller, amount, f.Currency, "", state, inCell(detail))
 	}
 	w.Flush()
 	if err := w.Error(); err != nil {
@@ -97,7 +98,7 @@ func (r Reconciliation) WriteCSV(to io.Writer) error {
 
 // inCell keeps a spreadsheet from taking words of others for a formula.
 func inCell(s string) string {
-	if s != "" && (s[0] == '=' || s[0] == '+' || s[0] == '-' || s[0] == '@') {
+	if s != "" && strings.IndexByte("=+-@\t\r\n", s[0]) >= 0 {
 		return "'" + s
 	}
 	return s
