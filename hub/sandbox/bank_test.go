@@ -230,7 +230,8 @@ func TestSeed(t *testing.T) {
 		b := newBank(t, sandbox.Options{Seed: seed})
 		return b.must(200, "POST", "/flexpay/api/rest/v1/paymentService", flexAuth, flexBody("243815557848", "R1", "100", "CDF"))
 	}
-	if ids(7) != ids(7) || ids(7) == ids(8) || ids(0) == ids(0) {
+	seven, again, eight := ids(7), ids(7), ids(8)
+	if drawn, anew := ids(0), ids(0); seven != again || seven == eight || drawn == anew {
 		t.Error("ids do not follow the seed")
 	}
 }

@@ -18,7 +18,6 @@ type counter struct {
 	inbox   *inbox
 	teller  *teller
 	bank    *bank
-	acked   uint64
 }
 
 // teller is a provider's side of refunds.
