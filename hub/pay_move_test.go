@@ -121,7 +121,7 @@ func wanted(from, shown PaymentState, enough, wrong, strange, missing bool, age 
 		return shown, nothing
 	case shown == PaymentRefunded && unpaid:
 		return PaymentRefunded, nothing
-	case shown == PaymentRefunded && from == PaymentSucceeded:
+	case shown == PaymentRefunded && (from == PaymentSucceeded || from == PaymentReview):
 		return PaymentRefunded, reverse
 	case from == PaymentPending && age >= 2*time.Hour:
 		return PaymentExpired, nothing
