@@ -189,7 +189,11 @@ func (b *batch) perform(p Payment, what effect) error {
 		b.book(BookReview, p, Posting{AccountProvider + p.Provider, p.Paid.Currency, p.Paid.Amount},
 			Posting{AccountReview + p.Provider, p.Paid.Currency, -p.Paid.Amount})
 	case giveBack:
-		b.book(BookRefunding, p, Posting{AccountReview + p.Provider, p.Paid.Currency, p.Paid.Amount},
+		ref, err := rejection(b.tx, p.ID)
+		if err != nil {
+			return err
+		}
+		b.bookAs(BookRefunding, ref, p, Posting{AccountReview + p.Provider, p.Paid.Currency, p.Paid.Amount},
 			Posting{AccountRefund + p.Provider, p.Paid.Currency, -p.Paid.Amount})
 	case reverse:
 		return b.reverse(p)
@@ -197,8 +201,13 @@ func (b *batch) perform(p Payment, what effect) error {
 	return nil
 }
 
-func (b *batch) book(kind string, p Payment, lines ...Posting) {
-	t := Transaction{Kind: kind, Ref: p.ID, At: b.hub.at(), Reseller: p.Reseller}
+func (b *batch) book(kind string, p Payment, lines ...Posting) { b.bookAs(kind, p.ID, p, lines...) }
+
+func (b *batch) bookAs(kind, ref string, p Payment, lines ...Posting) {
+	t := Transaction{Kind: kind, Ref: ref, At: b.hub.at(), Reseller: p.Reseller}
+	if ref != p.ID {
+		t.Note = "payment " + p.ID
+	}
 	for _, l := range lines {
 		if l.Amount != 0 {
 			t.Postings = append(t.Postings, l)

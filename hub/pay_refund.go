@@ -14,8 +14,8 @@ import (
 // proportion. ref names the refund in the ledger and is never used twice. push
 // is the number of the push that revokes the grant, 0 if there is none.
 //
-// A payment that was rejected in review is refunding already, with its own id
-// as ref.
+// A payment that was rejected in review is refunding already, with a ref by
+// rejection.
 func (h *Hub) beginRefund(tx Tx, id, ref string, amount int64, reason string) (p Payment, push uint64, err error) {
 	if p, err = tx.Payment(id); err != nil {
 		return Payment{}, 0, err
@@ -54,6 +54,25 @@ func (h *Hub) beginRefund(tx Tx, id, ref string, amount int64, reason string) (p
 	sent, err := h.pushBody(tx, Target{Site: g.Site}, api.KindGrantRevoked, api.GrantRevoked{Grant: id, Reason: clip(reason, 200)}, "")
 	return p, sent.Seq, err
 }
+
+// rejection names the refund of money that was rejected in review, in the ledger
+// and as a Refund: the payment's id, and once such a refund has failed the id
+// with a number.
+func rejection(tx Tx, payment string) (string, error) {
+	before, err := tx.Refunds(RefundQuery{Payment: payment, Max: maxRejections})
+	switch {
+	case err != nil:
+		return "", err
+	case len(before) == 0:
+		return payment, nil
+	case len(before) >= maxRejections:
+		return "", invalid("its refund has failed %d times: accept it, or ask the provider", len(before))
+	}
+	return fmt.Sprint(payment, ".", len(before)+1), nil
+}
+
+// maxRejections is how many refunds of one payment are counted.
+const maxRejections = 100
 
 // takeBack are the lines that take an amount from who got it.
 func takeBack(t Transaction, surplus string, amount int64) (lines []Posting) {

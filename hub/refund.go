@@ -102,4 +102,7 @@ type refundRows interface {
 	// GrantStarted says whether a gateway has reported that its time began, or
 	// that something was used of it.
 	GrantStarted(id string) (bool, error)
+	// StatusOf is how a gateway was when it was last heard, as far as it is
+	// written down; ErrNotFound is never.
+	StatusOf(gateway string) (Status, error)
 }

@@ -78,40 +78,31 @@ func (h *Hub) route(r *Refund, p Payment) {
 
 // takeGrant takes back what was bought and what was booked.
 func (h *Hub) takeGrant(tx Tx, r *Refund, p Payment) error {
-	before, err := tx.Refunds(RefundQuery{Payment: p.ID, Max: 100})
-	if err != nil {
-		return err
-	}
 	if p.State == PaymentRefunding {
 		// It was rejected in review: booked, and without a grant.
 		if r.Amount != p.Paid {
 			return invalid("all of a payment that was not accepted goes back")
 		}
-		r.ID = p.ID
-		return nil
+		var err error
+		r.ID, err = rejection(tx, p.ID)
+		return err
 	}
 	if p.Device == "" && p.Claim == "" && !r.Forced {
 		return &StateError{string(p.State), "who asked for it gave out what was bought, and nobody here can take that back; it can only be refunded by force"}
 	}
-	live := []string{p.ID}
-	for _, b := range before {
-		if b.Restored != "" {
-			live = append(live, b.Restored)
-		}
+	grants, err := grantsOf(tx, p.ID)
+	if err != nil {
+		return err
 	}
-	for _, id := range live {
-		used, err := tx.GrantStarted(id)
-		if err != nil {
-			return err
-		}
-		if used && !r.Forced {
-			return &StateError{string(p.State), "the customer has used it; it can only be refunded by force"}
-		}
+	if used, err := usedGrant(tx, p.ID); err != nil {
+		return err
+	} else if used && !r.Forced {
+		return &StateError{string(p.State), "the customer has used it; it can only be refunded by force"}
 	}
 	if _, r.Push, err = h.beginRefund(tx, p.ID, r.ID, r.Amount.Amount, r.Why); err != nil {
 		return err
 	}
-	for _, id := range live[1:] {
+	for _, id := range grants[1:] {
 		g, err := tx.Grant(id)
 		if err != nil {
 			return err
@@ -132,6 +123,19 @@ func (h *Hub) takeGrant(tx Tx, r *Refund, p Payment) error {
 		r.State = RefundRevoking
 	}
 	return nil
+}
+
+// grantsOf are the grants that a payment has had: its own, and those that
+// refunds have restored.
+func grantsOf(tx Tx, payment string) ([]string, error) {
+	before, err := tx.Refunds(RefundQuery{Payment: payment, Max: 100})
+	grants := []string{payment}
+	for _, r := range before {
+		if r.Restored != "" {
+			grants = append(grants, r.Restored)
+		}
+	}
+	return grants, err
 }
 
 // refunding reads a refund under its reseller's lock, has f change it, and
@@ -244,7 +248,7 @@ func (h *Hub) failRefund(tx Tx, r *Refund, reason string) (tell func(), err erro
 	} else if err != nil {
 		return nil, err
 	}
-	if used, err := tx.GrantStarted(p.ID); err != nil || used {
+	if used, err := usedGrant(tx, p.ID); err != nil || used {
 		return nil, err
 	}
 	site, err := tx.Site(p.Site)

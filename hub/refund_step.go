@@ -62,7 +62,8 @@ func (h *Hub) canSend(r Refund) bool {
 }
 
 // revoked looks whether every gateway of the site has said that the grant is
-// gone. One that does not answer, or cannot, leaves it to a person.
+// gone, and has told all that came before. One that does not answer, or cannot,
+// leaves it to a person.
 func (h *Hub) revoked(tx Tx, r *Refund) error {
 	p, err := tx.Payment(r.Payment)
 	if err != nil {
@@ -76,6 +77,7 @@ func (h *Hub) revoked(tx Tx, r *Refund) error {
 	if err != nil {
 		return err
 	}
+	late := h.at().Sub(r.Made) >= h.payout.RefundWait
 	undecided := func(why string) {
 		r.State, r.Reason, r.NextLook = RefundUndecided, why, time.Time{}
 	}
@@ -83,21 +85,69 @@ func (h *Hub) revoked(tx Tx, r *Refund) error {
 	case len(refused) > 0:
 		undecided("the gateway did not revoke the grant: " + clip(refused[0].Reason, 200))
 	case len(live) > 0 && applied >= len(live):
-		used, err := tx.GrantStarted(p.ID)
-		if err != nil {
-			return err
+		// Whatever it had used, it goes back.
+		told := r.Forced
+		if !told {
+			used, err := usedGrant(tx, p.ID)
+			if err != nil {
+				return err
+			}
+			if used {
+				undecided("the customer has used it before it was revoked")
+				return nil
+			}
+			if told, err = toldBefore(tx, r.Push, live); err != nil {
+				return err
+			}
 		}
-		if used && !r.Forced {
-			undecided("the customer has used it before it was revoked")
-			return nil
+		switch {
+		case told:
+			r.State, r.NextLook = RefundReady, h.at()
+		case late:
+			undecided("the gateway has revoked the grant, and has not said whether it was used before")
+		default:
+			r.NextLook = h.at().Add(revokeEvery)
 		}
-		r.State, r.NextLook = RefundReady, h.at()
-	case h.at().Sub(r.Made) >= h.payout.RefundWait:
+	case late:
 		undecided("the gateway has not said that the grant is revoked")
 	default:
 		r.NextLook = h.at().Add(revokeEvery)
 	}
 	return nil
+}
+
+// toldBefore says whether the hub has every entry that the gateways made before
+// they took a push: answers to pushes may overtake entries. A heartbeat that
+// names the push tells which entry was the last. One of a later gateway says
+// nothing of what the gateway before it has done.
+func toldBefore(tx Tx, push uint64, gateways []Heard) (bool, error) {
+	for _, g := range gateways {
+		s, err := tx.StatusOf(g.ID)
+		if errors.Is(err, ErrNotFound) {
+			return false, nil
+		} else if err != nil {
+			return false, err
+		}
+		if g.Since >= push || s.Applied < push || s.Unsent > 0 || s.Entry >= g.NextEntry {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+// usedGrant says whether gateways have reported that the grant of a payment
+// began, or one that replaced it.
+func usedGrant(tx Tx, payment string) (bool, error) {
+	grants, err := grantsOf(tx, payment)
+	if err != nil {
+		return false, err
+	}
+	for _, id := range grants {
+		if used, err := tx.GrantStarted(id); err != nil || used {
+			return used, err
+		}
+	}
+	return false, nil
 }
 
 // doubt is what nobody knows the end of.

@@ -98,10 +98,28 @@ func (c *counter) sweep(d time.Duration) {
 	c.ok(c.SweepPayouts(c.ctx))
 }
 
-// ack has the gateway answer the revocation of a refund.
+// ack has the gateway answer the revocation of a refund, and say that it has
+// told everything.
 func (c *counter) ack(r hub.Refund, outcome string) {
 	c.Helper()
-	c.ok(c.Acks(c.ctx, c.box.Gateway, api.Acks{Acks: []api.Ack{{Seq: r.Push, Outcome: outcome}}}))
+	c.answer(c.box, r, outcome)
+	c.beat(c.box, r.Push, c.box.n, 0)
+}
+
+// answer is an acknowledgement and no more.
+func (c *counter) answer(b *box, r hub.Refund, outcome string) {
+	c.Helper()
+	c.ok(c.Acks(c.ctx, b.Gateway, api.Acks{Instance: b.instance, Acks: []api.Ack{{Seq: r.Push, Outcome: outcome}}}))
+}
+
+// beat is a heartbeat that is written down.
+func (c *counter) beat(b *box, applied, entry, unsent uint64) {
+	c.Helper()
+	// The newest is kept, by the millisecond.
+	c.clock.pass(time.Millisecond)
+	must(c.Heartbeat(c.ctx, c.again(b), api.Heartbeat{Instance: b.instance, Boot: "b1", Nonce: "AAAAAAAAAAAAAAAAAAAAAA==",
+		Applied: applied, Entry: entry, Unsent: unsent}))(c)
+	c.ok(c.Flush(c.ctx))
 }
 
 func (c *counter) want(r hub.Refund, s hub.RefundState, p hub.PaymentState) hub.Refund {

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"encoding/json"
 	"time"
 
 	"zonegate/hub"
@@ -65,4 +66,14 @@ func (t *tx) GrantStarted(id string) (bool, error) {
 		EXISTS (SELECT 1 FROM entries x WHERE x.site = e.site AND x.n > e.n AND x.gateway = e.gateway AND x.site_grant = e.site_grant AND x.kind = $2)
 		OR EXISTS (SELECT 1 FROM usages u WHERE u.gateway = e.gateway AND u.site_grant = e.site_grant AND u.up + u.down > 0))`, id, api.EntryStarted)
 	return n > 0, err
+}
+
+func (t *tx) StatusOf(gateway string) (hub.Status, error) {
+	return one(t, func(s scanner) (x hub.Status, err error) {
+		body, err := text(s)
+		if err != nil {
+			return x, err
+		}
+		return x, json.Unmarshal([]byte(body), &x)
+	}, "SELECT body FROM statuses WHERE gateway = $1", gateway)
 }

@@ -286,7 +286,33 @@ func (g *gate) sync() {
 	if len(acks) > 0 && (w.calm || !w.chance(8)) {
 		h.Acks(w.ctx, as, api.Acks{Instance: g.instance, Acks: wireAcks(acks)})
 	}
+	if !w.calm && w.chance(20) {
+		return // the answers have overtaken the entries
+	}
 	g.report(h, as)
+	g.beat(h)
+}
+
+// beat is a heartbeat, and the hub writes it down.
+func (g *gate) beat(h *process) {
+	w := g.w
+	as, err := h.Authenticate(w.ctx, g.enrolled.Token)
+	if err != nil || h.dead {
+		return
+	}
+	link, _ := g.zone.Hub()
+	last, unsent, _ := g.zone.OutboxStatus()
+	if has := as.NextEntry - 1; has <= last {
+		unsent = min(unsent, last-has)
+	}
+	_, err = h.Heartbeat(w.ctx, as, api.Heartbeat{Instance: g.instance, Boot: fmt.Sprint("boot-", g.boot), Nonce: "AAAAAAAAAAAAAAAAAAAAAA==",
+		Applied: link.Applied, Entry: last, Unsent: unsent})
+	if err == nil {
+		err = h.Flush(w.ctx)
+	}
+	if err != nil && !h.dead {
+		w.fail("the hub does not take a heartbeat of %s: %v", g.currency, err)
+	}
 }
 
 func wireAcks(acks []hub.Ack) (out []api.Ack) {

@@ -138,7 +138,7 @@ func (w *world) people() {
 			w.hub.CompleteWithdrawal(w.ctx, hub.Actor{User: x.Claimed, Name: x.Claimed, Role: hub.RoleAdmin}, x.ID, "receipt", "")
 		default:
 			if paid, known := w.paidTruth(x); known {
-				_, err := w.hub.ResolveWithdrawal(w.ctx, admin, x.ID, hub.Resolution{Paid: paid, Statement: "line 3"})
+				_, err := w.hub.ResolveWithdrawal(w.ctx, third, x.ID, hub.Resolution{Paid: paid, Statement: "line 3"})
 				w.say("resolve %s, paid %v: %s", x.Reference, paid, w.result(err))
 			}
 		}
@@ -219,6 +219,13 @@ func (w *world) balance() {
 			}
 			for _, r := range refunds {
 				refunded[p.ID] = refunded[p.ID] || r.State == hub.RefundDone
+				if r.State == hub.RefundDone && r.Push != 0 && !r.Forced && !w.decided[r.ID] {
+					if used, err := tx.GrantStarted(p.ID); err != nil {
+						return err
+					} else if used {
+						w.fail("payment %s was given back, and what was bought had been used", p.Reference)
+					}
+				}
 				if r.Restored == "" {
 					continue
 				}
@@ -270,6 +277,9 @@ func (w *world) balance() {
 		}
 	}
 	for at, m := range charged {
+		if m.Provider == sandbox.KKiaPay && !w.taken[m.ID] && len(w.bank.Refunded(m.ID)) > 0 {
+			continue // it was taken back before the hub could look at it
+		}
 		w.fail("somebody paid %v as %s, which the hub does not know", m.Money, at)
 	}
 	for at, n := range w.hand {

@@ -27,6 +27,7 @@ import (
 var (
 	admin  = hub.Actor{User: "root", Name: "root", Role: hub.RoleAdmin}
 	second = hub.Actor{User: "second", Name: "second", Role: hub.RoleAdmin}
+	third  = hub.Actor{User: "third", Name: "third", Role: hub.RoleAdmin}
 )
 
 // A shop is a site with its gateway, as the template has it.
@@ -317,7 +318,7 @@ func (w *world) hear() {
 		for _, m := range w.bank.Charged(x.hint.ProviderRef) {
 			mine := m.Provider == x.provider && m.Reference == x.hint.Reference && err == nil && !w.hub.dead
 			w.told[m.ID] = w.told[m.ID] || mine
-			w.taken[m.ID] = w.taken[m.ID] || mine && !w.faulty
+			w.taken[m.ID] = w.taken[m.ID] || mine && !w.faulty && len(w.bank.Refunded(m.ID)) == 0
 		}
 		w.say("hint %s %s %s: %s", x.provider, x.hint.Reference, x.hint.ProviderRef, w.result(err))
 	}

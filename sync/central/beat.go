@@ -59,8 +59,9 @@ func (l *line) beat(ctx context.Context) error {
 		return err
 	}
 	o := l.c.o
-	last, unsent, _ := o.Gate.OutboxStatus()
+	// In this order: no entry that was made before the push is above last.
 	hub, _ := o.Gate.Hub()
+	last, unsent, _ := o.Gate.OutboxStatus()
 	health := o.Gate.Health()
 	before := o.Clock.Now()
 	l.mu.Lock()
