@@ -19,6 +19,7 @@ import (
 // may start three within ten minutes. Beside an open one another is allowed
 // when it is three minutes old and the hub has just said that it is still
 // pending, or when nobody can say anything about it; both are followed then.
+// A device has three open ones at most. ErrPaymentsFull is a zone with too many.
 // While the journal cannot be written it is ErrNotDurable.
 func (g *Gate) OpenIntent(ctx context.Context, r IntentRequest) (Intent, error) {
 	if in, ok := g.Intent(r.ID); ok {
@@ -94,7 +95,8 @@ func (g *Gate) NewIntents() <-chan struct{} { return g.opened }
 
 // mayPay refuses a payment beside one that is open.
 func (t *tx) mayPay(r *IntentRequest) error {
-	open, now := 0, t.meta.Clock.Online
+	open, young, now := 0, 0, t.meta.Clock.Online
+	full := !t.roomToPay(r.Device)
 	var other *OpenPaymentError
 	for _, in := range t.intents {
 		if !in.State.Open() {
@@ -102,8 +104,11 @@ func (t *tx) mayPay(r *IntentRequest) error {
 		}
 		open++
 		age := now - in.Opened
+		if age < youngIntent {
+			young++
+		}
 		mine := in.Device == r.Device
-		if !mine && (r.Phone == "" || in.Phone != r.Phone) || t.gate.replaceable(in, age) {
+		if !mine && (r.Phone == "" || in.Phone != r.Phone) || !(mine && full) && t.gate.replaceable(in, age) {
 			continue
 		}
 		if other == nil || mine && in.Opened >= other.Intent.Opened {
@@ -117,10 +122,21 @@ func (t *tx) mayPay(r *IntentRequest) error {
 	switch {
 	case other != nil:
 		return other
-	case open >= maxOpenIntents:
+	case young >= maxYoungIntents, open >= maxOpenIntents:
 		return ErrPaymentsFull
 	}
 	return nil
+}
+
+// roomToPay says whether a device may have one more open payment.
+func (s *State) roomToPay(d MAC) bool {
+	open := 0
+	for _, in := range s.intents {
+		if in.Device == d && in.State.Open() {
+			open++
+		}
+	}
+	return open < maxOpenPer
 }
 
 // replaceable says whether another payment may be started beside an open one.
@@ -132,7 +148,12 @@ func (g *Gate) replaceable(in *Intent, age time.Duration) bool {
 // now.
 func (g *Gate) Replaceable(id IntentID) bool {
 	in, ok := g.Intent(id)
-	return ok && in.State.Open() && g.replaceable(&in, in.Age)
+	if !ok || !in.State.Open() || !g.replaceable(&in, in.Age) {
+		return false
+	}
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	return g.state.roomToPay(in.Device)
 }
 
 // TellIntent notes what was heard of a payment. News never lead back, and

@@ -181,7 +181,13 @@ func (e *OpenPaymentError) Unwrap() error { return ErrPaymentOpen }
 
 // Limits of payments. Strangers can start some, so all of them are bounded.
 const (
-	maxOpenIntents = 200
+	// maxYoungIntents are open and younger than youngIntent, maxOpenIntents at
+	// any age: none of those is dropped, since it may have been paid.
+	// maxOpenPer are a device's.
+	maxYoungIntents = 200
+	youngIntent     = 15 * time.Minute
+	maxOpenIntents  = 800
+	maxOpenPer      = 3
 	// maxIntents are kept in all; the oldest that are over make room. Those
 	// with money in them are kept beyond it.
 	maxIntents = 1000

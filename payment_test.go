@@ -226,6 +226,31 @@ func TestStartsAreLimited(t *testing.T) {
 	}
 }
 
+// However long it leaves them open, a device has three payments.
+func TestOpenPaymentsOfADevice(t *testing.T) {
+	b := newPayBench(t)
+	for n := range maxOpenPer {
+		b.open(n, phone1, fmt.Sprint(1000+n))
+		for range 4 { // each can be replaced, and no start counts any more
+			b.pass(replaceAfter)
+			for told := range n + 1 {
+				b.told(told, News{State: IntentPending, Transaction: "t", Flow: FlowRedirect})
+			}
+		}
+		if last := n == maxOpenPer-1; b.gate.Replaceable(intentID(n)) == last {
+			t.Errorf("after %d: replaceable is %v", n+1, !last)
+		}
+	}
+	_, err := b.gate.OpenIntent(t.Context(), wish(9, phone1, "1009"))
+	var open *OpenPaymentError
+	if !errors.As(err, &open) || open.Intent.ID != intentID(maxOpenPer-1) {
+		t.Fatalf("got %v", err)
+	}
+	b.open(8, phone2, "1008") // another's is none of it
+	b.told(0, News{State: IntentExpired})
+	b.open(9, phone1, "1009")
+}
+
 // Strangers cannot fill the memory, and what has money in it stays.
 func TestIntentsAreBounded(t *testing.T) {
 	b := newPayBench(t)
@@ -241,12 +266,24 @@ func TestIntentsAreBounded(t *testing.T) {
 	b.told(n, News{State: IntentReview})
 	first := stranger()
 	b.told(n, News{State: IntentFailed})
-	for range maxOpenIntents {
-		stranger()
+	full := func(what string) {
+		t.Helper()
+		d, phone := next()
+		if _, err := b.gate.OpenIntent(t.Context(), wish(n, d, phone)); !errors.Is(err, ErrPaymentsFull) {
+			t.Errorf("%s: got %v", what, err)
+		}
 	}
-	d, phone := next()
-	if _, err := b.gate.OpenIntent(t.Context(), wish(n, d, phone)); !errors.Is(err, ErrPaymentsFull) {
-		t.Errorf("got %v", err)
+	for opened := 0; opened < maxOpenIntents; opened += maxYoungIntents {
+		for range maxYoungIntents {
+			stranger()
+		}
+		b.pass(youngIntent - time.Second)
+		full("just below 15 minutes")
+		b.pass(time.Second)
+	}
+	full("all that may have been paid are kept")
+	if open := len(b.gate.OpenIntents()) - 2; open != maxOpenIntents { // one is in review, one failed
+		t.Errorf("%d are open", open)
 	}
 	for _, in := range b.gate.OpenIntents() {
 		b.gate.TellIntent(t.Context(), in.ID, News{State: IntentExpired})
