@@ -104,6 +104,10 @@ func (h *Hub) addOpenings(tx Tx, ns []*opening) error {
 	b := h.newBatch(tx)
 	var rows []Payment
 	var ids, keys []string
+	asked, err := h.askedLately(tx, ns)
+	if err != nil {
+		return err
+	}
 	for _, n := range ns {
 		n.err, n.added, n.again, n.payment = nil, false, false, n.asked
 		if err := h.prepare(b, n); err != nil {
@@ -111,6 +115,9 @@ func (h *Hub) addOpenings(tx Tx, ns []*opening) error {
 			if n.err = err; !errors.As(err, &no) {
 				return err
 			}
+			continue
+		}
+		if n.err = asked[n.asked.Phone].oneMore(n.asked.Phone); n.err != nil {
 			continue
 		}
 		rows, ids = append(rows, n.payment), append(ids, n.payment.ID)
@@ -150,6 +157,46 @@ func (h *Hub) addOpenings(tx Tx, ns []*opening) error {
 		return errClaimed // and nothing is added; alone, the others are
 	}
 	return err
+}
+
+// A number is asked for so many payments within numberWindow, and has so many
+// open, whoever types it and wherever: it need not be his own.
+const (
+	numberAsks   = 5
+	numberWindow = 10 * time.Minute
+	numberOpen   = 3
+)
+
+// askedLately is what the numbers of payments are being asked for.
+func (h *Hub) askedLately(tx Tx, ns []*opening) (map[string]*AskedRow, error) {
+	asked := map[string]*AskedRow{}
+	var phones []string
+	for _, n := range ns {
+		if p := n.asked.Phone; p != "" && asked[p] == nil {
+			asked[p], phones = &AskedRow{Phone: p}, append(phones, p)
+		}
+	}
+	at := h.at()
+	// A clock that was put back must not close a number for long.
+	rows, err := tx.AskedPhones(phones, at.Add(-numberWindow), at.Add(-expireAfter), at.Add(numberWindow))
+	for i := range rows {
+		asked[rows[i].Phone] = &rows[i]
+	}
+	return asked, err
+}
+
+// oneMore counts a new payment of a number, or refuses it: nil is no number.
+func (a *AskedRow) oneMore(phone string) error {
+	switch {
+	case a == nil:
+		return nil
+	case a.Open >= numberOpen:
+		return invalid("%d payments of the number %s wait for an answer: confirm or refuse them first, or pay with another number. Nothing was charged for this one", a.Open, masked(phone))
+	case a.Lately >= numberAsks:
+		return invalid("the number %s was asked for too many payments: try again in 10 minutes, or with another number. Nothing was charged for this one", masked(phone))
+	}
+	a.Lately, a.Open = a.Lately+1, a.Open+1
+	return nil
 }
 
 // prepare fills in what the hub decides: the price, the provider, the id.

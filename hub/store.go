@@ -214,6 +214,13 @@ type EntryRow struct {
 	Body          string // JSON of the api.Entry
 }
 
+// An AskedRow is how many payments a number was asked for, and how many of them
+// are open.
+type AskedRow struct {
+	Phone        string
+	Lately, Open int
+}
+
 // A Taking is how many sales had the same amount.
 type Taking struct {
 	Currency, Custody string
@@ -245,6 +252,10 @@ type paymentRows interface {
 	LeasePayments(now, until time.Time, max int) ([]Payment, error)
 	// LookSooner brings NextLook forward to at.
 	LookSooner(id string, at time.Time) error
+	// AskedPhones says of these numbers how many payments were made after
+	// lately, and how many of those made after open are undecided. What was made
+	// at to or later does not count. Numbers without any may be left out.
+	AskedPhones(phones []string, lately, open, to time.Time) ([]AskedRow, error)
 	// KnownKeys are which of these voucher keys a voucher or a grant has.
 	KnownKeys(keys []string) ([]string, error)
 

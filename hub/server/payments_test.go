@@ -94,7 +94,7 @@ func tillWorld(w *world) *fakeTill {
 
 func (w *world) intent(n int) api.Intent {
 	return api.Intent{IntentID: instanceOf(fmt.Sprint("intent", n)), Plan: w.forfait.Plan.ID, PlanVersion: w.forfait.Plan.Version,
-		Provider: "MTN_MOMO", Phone: "2290161000000", Device: "02:00:00:00:00:01", Claim: instanceOf(fmt.Sprint("claim", n))}
+		Provider: "MTN_MOMO", Phone: fmt.Sprint(2290161_000000 + n), Device: "02:00:00:00:00:01", Claim: instanceOf(fmt.Sprint("claim", n))}
 }
 
 // completed waits for a payment that a callback was about.

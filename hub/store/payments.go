@@ -113,6 +113,18 @@ func (t *tx) LookSooner(id string, when time.Time) error {
 	return t.do("UPDATE payments SET next_look = $2 WHERE id = $1 AND next_look > $2", id, ms(when))
 }
 
+func (t *tx) AskedPhones(phones []string, lately, open, to time.Time) (out []hub.AskedRow, err error) {
+	err = in(t, phones, func(list string, args []any) error {
+		rows, err := many(t, func(s scanner) (a hub.AskedRow, err error) {
+			return a, s.Scan(&a.Phone, &a.Lately, &a.Open)
+		}, `SELECT phone, SUM(CASE WHEN made > $1 THEN 1 ELSE 0 END), SUM(CASE WHEN state IN ('submitting', 'pending') THEN 1 ELSE 0 END)
+			FROM payments WHERE phone <> '' AND made > $2 AND made < $3 AND phone IN `+list+" GROUP BY phone", args...)
+		out = append(out, rows...)
+		return err
+	}, ms(lately), ms(open), ms(to))
+	return out, err
+}
+
 func (t *tx) KnownKeys(keys []string) (out []string, err error) {
 	err = in(t, keys, func(list string, args []any) error {
 		for _, query := range []string{"SELECT voucher FROM vouchers WHERE voucher IN ", "SELECT claim FROM grants WHERE claim <> '' AND claim IN "} {

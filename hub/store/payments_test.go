@@ -6,7 +6,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -137,7 +139,7 @@ func (s *shop) intent() api.Intent {
 
 func (s *shop) forIntent(n int) api.Intent {
 	return api.Intent{IntentID: instance(fmt.Sprint("intent", n)), Plan: s.forfait.Plan.ID, PlanVersion: s.forfait.Plan.Version, Provider: "MTN_MOMO",
-		Phone: "2290161000000", Device: "02:00:00:00:00:01", Claim: instance(fmt.Sprint("claim", n))}
+		Phone: fmt.Sprint(2290161_000000 + n), Device: "02:00:00:00:00:01", Claim: instance(fmt.Sprint("claim", n))}
 }
 
 func (s *shop) start(q api.Intent) api.Payment {
@@ -298,6 +300,91 @@ func TestPayment(t *testing.T) {
 		if len(sources) < 3 || sources[0] != "initiate accepted" || sources[1] != "lookup succeeded" {
 			t.Errorf("it is remembered as %v", sources)
 		}
+	})
+}
+
+// A number is not asked again and again, whoever types it and at whichever
+// gateway: it need not be his own.
+func TestAskedNumber(t *testing.T) {
+	onEachShop(t, func(t *testing.T, s *shop) {
+		shops := []*shop{s, s.other()}
+		shops[1].box = s.gateway(s.site, "two")
+		n := 0
+		intent := func(phone string) api.Intent {
+			n++
+			q := s.forIntent(n)
+			q.Phone = phone
+			return q
+		}
+		start := func(q api.Intent) (api.Payment, error) {
+			x := shops[n%2]
+			return x.StartPayment(x.ctx, x.box.Gateway, q)
+		}
+		refused := func(phone, words string) {
+			t.Helper()
+			q := intent(phone)
+			sent := s.till.sent
+			var input *hub.InputError
+			if _, err := start(q); !errors.As(err, &input) || !strings.Contains(err.Error(), words) ||
+				!strings.HasSuffix(err.Error(), "Nothing was charged for this one") || strings.Contains(err.Error(), phone[:10]) || len(err.Error()) > 200 {
+				t.Errorf("got %v", err)
+			}
+			if _, err := s.PaymentOf(s.ctx, s.box.Gateway, q.IntentID); s.till.sent != sent || !errors.Is(err, hub.ErrNotFound) {
+				t.Error("something was kept or sent")
+			}
+		}
+		const phone = "2290161000000"
+		var open []api.Intent
+		for range 3 {
+			open = append(open, intent(phone))
+			must(start(open[len(open)-1]))(t)
+			s.later(11 * time.Minute)
+		}
+		refused(phone, "3 payments of the number ...00 wait")
+		for _, q := range open { // a repeat is none
+			if p := must(start(q))(t); p.Status != "pending" || p.IntentID != q.IntentID {
+				t.Errorf("a repeat: %+v", p)
+			}
+		}
+		must(start(intent("2290161000001")))(t)
+
+		s.till.becomes(hub.PaymentFailed, 0, "")
+		s.later(10 * time.Minute)
+		s.later(10 * time.Minute)
+		s.till.start = func(hub.Charge) (hub.Started, error) { return hub.Started{}, &hub.RejectedError{Reason: "no"} }
+		for range 5 {
+			must(start(intent(phone)))(t)
+			s.clock.pass(time.Minute)
+		}
+		refused(phone, "too many payments")
+		s.clock.pass(5*time.Minute - time.Second)
+		refused(phone, "too many payments")
+		s.clock.pass(time.Second)
+		must(start(intent(phone)))(t)
+		refused(phone, "too many payments") // the second of five is not so old
+
+		// Those that come at the same moment count too.
+		s.till.start = nil
+		var wait sync.WaitGroup
+		var started atomic.Int64
+		qs := make([]api.Intent, 20)
+		for i := range qs {
+			qs[i] = intent("2290161000002")
+		}
+		for _, q := range qs {
+			wait.Go(func() {
+				if _, err := s.StartPayment(s.ctx, s.box.Gateway, q); err == nil {
+					started.Add(1)
+				}
+			})
+		}
+		wait.Wait()
+		if started.Load() != 3 {
+			t.Errorf("%d are started at once", started.Load())
+		}
+
+		s.clock.pass(-24 * time.Hour) // a clock that was wrong
+		must(start(intent(phone)))(t)
 	})
 }
 

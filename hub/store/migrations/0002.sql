@@ -22,6 +22,8 @@ CREATE INDEX payments_look ON payments (next_look) WHERE next_look > 0;
 
 CREATE INDEX payments_reseller ON payments (reseller, id);
 
+CREATE INDEX payments_phone ON payments (phone, made) WHERE phone <> '';
+
 CREATE INDEX grants_claim ON grants (claim) WHERE claim <> '';
 
 -- What providers said, as it was. Append only. source is initiate, lookup,
