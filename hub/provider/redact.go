@@ -11,8 +11,8 @@ import (
 const maxRaw = 4 << 10
 
 // Redact is a text without the secrets, addresses with their queries cut off,
-// phone numbers (eight digits or more in a row) masked to their last two, and
-// nothing that a database refuses; at most 4 KB.
+// phone numbers masked to their last two digits (see maskNumbers), and nothing
+// that a database refuses; at most 4 KB.
 func Redact(text string, secrets ...string) string {
 	text = strings.ToValidUTF8(strings.ReplaceAll(text, "\x00", ""), "")
 	for _, s := range secrets {
@@ -23,7 +23,7 @@ func Redact(text string, secrets ...string) string {
 			text = strings.ReplaceAll(text, form, "[secret]")
 		}
 	}
-	text = maskDigits(cutQueries(text))
+	text = maskNumbers(cutQueries(text))
 	if len(text) > maxRaw {
 		text = strings.ToValidUTF8(text[:maxRaw], "")
 	}
@@ -62,32 +62,6 @@ func cutQueries(text string) string {
 			}
 		}
 	}
-}
-
-// maskDigits leaves the last two of eight digits or more.
-func maskDigits(text string) string {
-	var b strings.Builder
-	for len(text) > 0 {
-		n := 0
-		for n < len(text) && text[n] >= '0' && text[n] <= '9' {
-			n++
-		}
-		switch {
-		case n >= 8:
-			b.WriteString("***")
-			b.WriteString(text[n-2 : n])
-		case n > 0:
-			b.WriteString(text[:n])
-		default:
-			n = strings.IndexAny(text, "0123456789")
-			if n < 0 {
-				n = len(text)
-			}
-			b.WriteString(text[:n])
-		}
-		text = text[n:]
-	}
-	return b.String()
 }
 
 // Rejected is a definitive no with the provider's words.
