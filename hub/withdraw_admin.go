@@ -254,7 +254,9 @@ func (h *Hub) FailWithdrawal(ctx context.Context, by Actor, id, reason string) (
 
 // ResolveWithdrawal ends what is ambiguous, or what a provider leaves open, by
 // what its statement shows. It also ends what another admin has claimed to pay
-// by hand and cannot say any more.
+// by hand and cannot say any more. Above the limit for one person somebody who
+// has neither claimed nor approved it must say that it was not paid: the money
+// becomes the reseller's once more by that.
 func (h *Hub) ResolveWithdrawal(ctx context.Context, by Actor, id string, r Resolution) (Withdrawal, error) {
 	if r.Statement == "" || len(r.Statement) > maxText {
 		return Withdrawal{}, invalid("say which line of the provider's statement shows it, or who was asked there")
@@ -271,6 +273,13 @@ func (h *Hub) ResolveWithdrawal(ctx context.Context, by Actor, id string, r Reso
 			return w.wrong("the provider was just called; wait for its answer")
 		default:
 			return w.wrong("only what is on its way can be decided")
+		}
+		rule, err := h.payout.rule(w.Amount.Currency)
+		if err != nil {
+			return err
+		}
+		if !r.Paid && rule.twoPersons(*w) && (w.Claimed == by.User || w.Approved == by.User) {
+			return w.wrong("above the limit for one person an admin who has neither claimed nor approved it must say that it was not paid")
 		}
 		return h.processed(tx, by, w, "", r.Statement, func(tx Tx, w *Withdrawal) error {
 			if r.Paid {

@@ -377,6 +377,27 @@ func TestWithdrawalTwoPersons(t *testing.T) {
 		must(d.ReleaseWithdrawal(d.ctx, d.admin, w.ID))(t)
 		must(d.FailWithdrawal(d.ctx, d.other, w.ID, "wrong number"))(t)
 		d.wantBalance("failed", 79_900, 0)
+
+		// What one may have paid by hand only a third calls unpaid.
+		w = d.verified(10_100)
+		must(d.ClaimWithdrawal(d.ctx, d.admin, w.ID))(t)
+		must(d.ApproveWithdrawal(d.ctx, d.other, w.ID))(t)
+		unpaid := hub.Resolution{Statement: "he says so"}
+		for _, by := range []hub.Actor{d.admin, d.other} {
+			_, err = d.ResolveWithdrawal(d.ctx, by, w.ID, unpaid)
+			wantState(t, err)
+		}
+		d.wantBalance("still on its way", 69_800, 10_100)
+		must(d.ResolveWithdrawal(d.ctx, hub.Actor{User: "third", Name: "third", Role: hub.RoleAdmin}, w.ID, unpaid))(t)
+		d.wantBalance("a third says so", 79_900, 0)
+		w = d.verified(10_000) // below the limit a colleague is enough
+		must(d.ClaimWithdrawal(d.ctx, d.admin, w.ID))(t)
+		must(d.ResolveWithdrawal(d.ctx, d.other, w.ID, unpaid))(t)
+		w = d.verified(10_100)
+		must(d.ClaimWithdrawal(d.ctx, d.admin, w.ID))(t)
+		must(d.ApproveWithdrawal(d.ctx, d.other, w.ID))(t)
+		must(d.ResolveWithdrawal(d.ctx, d.other, w.ID, hub.Resolution{Paid: true, Statement: "line 1"}))(t)
+		d.wantBalance("that it was paid", 69_800, 0)
 	})
 	onDesk(t, automatic2, func(t *testing.T, d *desk) {
 		d.bank.answer = hub.PayoutObservation{State: hub.PayoutCompleted, Definitive: true}
