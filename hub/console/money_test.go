@@ -49,7 +49,7 @@ func (d *desk) say(p hub.Payment, state hub.PaymentState, amount int64) {
 func (w *world) pay(n byte) hub.Payment {
 	w.Helper()
 	got, err := w.hub.StartPayment(w.Context(), w.gateway, api.Intent{IntentID: strings.Repeat("0", 31) + string(n), Plan: w.forfait.Plan.ID, PlanVersion: w.forfait.Plan.Version,
-		Provider: "TEST_MOMO", Phone: "2290197123456", Device: "02:00:00:00:00:0" + string(n)})
+		Provider: "TEST_MOMO", Phone: "2290" + string(n) + "97123456", Device: "02:00:00:00:00:0" + string(n)})
 	w.ok(err)
 	p, _, err := w.hub.PaymentHistory(w.Context(), operator, got.TransactionID)
 	w.ok(err)
