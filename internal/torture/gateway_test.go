@@ -286,9 +286,6 @@ func (g *gate) sync() {
 	if len(acks) > 0 && (w.calm || !w.chance(8)) {
 		h.Acks(w.ctx, as, api.Acks{Instance: g.instance, Acks: wireAcks(acks)})
 	}
-	if !w.calm && w.chance(20) {
-		return // the answers have overtaken the entries
-	}
 	g.report(h, as)
 	g.beat(h)
 }

@@ -65,8 +65,6 @@ var mutations = []mutation{
 		{"hub/refund_step.go", "		case errors.Is(failed, ErrNotSent):\n			away", "		case !errors.As(failed, &no):\n			away"}}},
 	{rule: "the grant is gone before the money goes back", edits: []edit{
 		{"hub/refund_send.go", "	if r.Push != 0 {\n		r.State = RefundRevoking\n", "	if r.Push != 0 {\n		r.State = RefundReady\n"}}},
-	{rule: "the gateway has told everything before the money goes back", edits: []edit{
-		{"hub/refund_step.go", "			if told, err = toldBefore(tx, r.Push, live); err != nil {\n", "			if told = true; err != nil {\n"}}, seeds: 500},
 	{rule: "an intent is on the disk before it is sent", edits: []edit{
 		{"internal/journal/journal.go", "	if err := j.active.Sync(); err != nil {\n", "	if err := error(nil); err != nil {\n"}}},
 	{rule: "a grant is one at its gateway, however often it is pushed", edits: []edit{
