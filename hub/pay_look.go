@@ -128,17 +128,16 @@ func (h *Hub) find(ctx context.Context, fs []*finding) error {
 			byReference[p.Reference] = p
 		}
 		for _, f := range fs {
-			if f.payment, f.found = byReference[f.hint.Reference]; f.found && f.payment.Provider == f.provider {
+			f.payment, f.found = byReference[f.hint.Reference]
+			f.found = f.found && f.payment.Provider == f.provider
+			if f.hint.ProviderRef == "" || f.found && (f.payment.ProviderRef == "" || f.payment.ProviderRef == f.hint.ProviderRef) {
 				continue
 			}
-			f.found = false
-			if f.hint.ProviderRef == "" {
-				continue
-			}
+			// Of two that were paid under one reference it is the one with the id.
 			p, err := tx.PaymentByProviderRef(f.provider, f.hint.ProviderRef)
-			if err == nil {
+			if err == nil && (!f.found || p.beside()) {
 				f.payment, f.found = p, true
-			} else if !errors.Is(err, ErrNotFound) {
+			} else if err != nil && !errors.Is(err, ErrNotFound) {
 				return err
 			}
 		}
@@ -163,6 +162,9 @@ func (h *Hub) ask(ctx context.Context, p Payment, e event, said ...ObservationRo
 		switch {
 		case err == nil:
 			o.Reference, o.ProviderRef, o.Reason = clip(o.Reference, maxRef), clip(o.ProviderRef, maxRef), clip(o.Reason, maxReason)
+			if candidate == "" && p.beside() {
+				o.Reference = p.Reference // the provider shows that of the first
+			}
 			e.what, e.seen = evSeen, o
 			said = append(said, ObservationRow{Payment: p.ID, At: h.at(), Source: SourceLookup, State: string(o.State), ProviderRef: o.ProviderRef, Raw: o.Raw})
 		case ctx.Err() != nil: // not the provider's fault
@@ -219,11 +221,12 @@ func (h *Hub) second(ctx context.Context, first Payment, providerRef string, e e
 	})
 }
 
-// second says that it is one that h.second made, of which nobody knows the
-// customer.
-func (p Payment) second() bool {
-	return p.Device == "" && p.Claim == "" && p.Reference != reference(p.seed(), p.Attempt)
-}
+// beside says that it is one that h.second made: the provider knows it by its
+// own id alone.
+func (p Payment) beside() bool { return p.Reference != reference(p.seed(), p.Attempt) }
+
+// second says that it is such a one, of which nobody knows the customer.
+func (p Payment) second() bool { return p.Device == "" && p.Claim == "" && p.beside() }
 
 // SweepPayments asks providers once about every payment whose time has come.
 // Those that a crash left in submitting are pending from now on: nobody knows

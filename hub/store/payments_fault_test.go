@@ -436,6 +436,19 @@ func TestPaidTwice(t *testing.T) {
 		if len(g) != 2 || g[0].Grant != p.ID || g[1].Grant == p.ID || g[1].Device != p.Device || len(g[1].Key) != 0 {
 			t.Errorf("given: %+v", g)
 		}
+		// The provider takes the second one back, and that one alone.
+		s.till.look = func(q hub.Payment) (hub.Observation, error) {
+			o := hub.Observation{Found: true, State: hub.PaymentSucceeded, Amount: q.Price, Reference: p.Reference, ProviderRef: q.ProviderRef}
+			if q.ProviderRef == "second" {
+				o.State = hub.PaymentRefunded
+			}
+			return o, nil
+		}
+		s.clock.pass(time.Minute)
+		s.ok(s.TakeHint(s.ctx, "till", hub.Hint{Reference: p.Reference, ProviderRef: "second"}))
+		s.state(p.ID, hub.PaymentSucceeded)
+		s.state(g[1].Grant, hub.PaymentRefunded)
+		s.wantBalances(s.sold(1))
 		// One that nobody could use is a person's to decide.
 		q := s.intent()
 		q.Device = ""
