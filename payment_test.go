@@ -381,6 +381,8 @@ func TestPaidIntent(t *testing.T) {
 		"away":             {wait: func(*bench) {}},
 		"has left":         {wait: func(b *bench) { b.gate.Waiting(phone1); b.pass(waitingFresh) }},
 		"another waits":    {wait: func(b *bench) { b.gate.Waiting(phone2) }},
+		"killed meanwhile": {wait: func(b *bench) { b.kill(); b.start(quick) }, want: true},
+		"killed later":     {wait: func(b *bench) { b.pass(replaceAfter); b.kill(); b.start(quick) }},
 		"behind a NAS":     {wait: func(b *bench) { b.gate.Waiting(phone1) }, nas: "nas1"},
 		"failed before it": {wait: func(b *bench) { b.told(1, News{State: IntentFailed}); b.gate.Waiting(phone1) }, want: true},
 	} {

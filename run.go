@@ -30,6 +30,15 @@ func (g *Gate) start(ctx context.Context) error {
 		}
 		g.key.Store(&key)
 	}
+	if g.bootBefore == now.Boot {
+		// Who began to pay a moment before the program ended still looks at his
+		// page.
+		for _, in := range g.OpenIntents() {
+			if in.State.Open() && in.Age < replaceAfter {
+				g.Waiting(in.Device)
+			}
+		}
+	}
 	return g.reconcile(ctx)
 }
 

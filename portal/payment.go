@@ -132,7 +132,7 @@ func (s *Server) underWay(w *web.Payment, in zonegate.Intent, ch zonegate.Channe
 	switch {
 	case flow == zonegate.FlowPush && (in.State == zonegate.IntentPending || in.Unsure):
 		w.Title, w.Lines = web.TextPayConfirm, []string{say(web.TextPayConfirmHint)}
-	case flow == zonegate.FlowPush || in.URL == "":
+	case flow == zonegate.FlowPush || in.URL == "" || s.PageOpen != nil && !s.PageOpen(in.Device):
 		// Nobody has asked for the money yet.
 		w.Title, w.Lines = web.TextPayStarting, []string{say(web.TextPayWait)}
 	case !payable(in.URL, ch.Hosts):

@@ -90,6 +90,9 @@ type Server struct {
 	// NoPages says that customers cannot reach a provider's page before they are
 	// online, so they cannot pay there.
 	NoPages bool
+	// PageOpen says whether a device reaches the provider's page now; nil is
+	// yes. Safe for concurrent use.
+	PageOpen func(zonegate.MAC) bool
 
 	// Hotspots and Tickets sign customers in at the NASes that hold them; nil
 	// where there are none.

@@ -27,6 +27,8 @@ type payWay struct {
 	log   *slog.Logger
 
 	hosts atomic.Pointer[[]string]
+	// open are the devices whose way is open.
+	open atomic.Pointer[map[zonegate.MAC]bool]
 	// told is who could pay when the data path was told last, at toldAt.
 	told   []zonegate.IntentID
 	toldAt time.Duration
@@ -98,12 +100,20 @@ func (w *payWay) step(ctx context.Context) {
 		return
 	}
 	w.told, w.toldAt, w.failed = ids, now, false
+	w.open.Store(&has)
 	// Who is on the provider's page waits, though not on ours.
 	for _, d := range busy {
 		if has[d] {
 			w.gate.Waiting(d)
 		}
 	}
+}
+
+// isOpen says whether a device reaches the provider's page. Before that nobody
+// is led there.
+func (w *payWay) isOpen(d zonegate.MAC) bool {
+	open := w.open.Load()
+	return open != nil && (*open)[d]
 }
 
 // learn notes where providers' pages are.

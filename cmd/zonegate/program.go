@@ -439,6 +439,9 @@ func (p *program) portalServer() *portal.Server {
 	}
 	if p.hub.pay != nil {
 		s.Till, s.NoPages = p.hub.pay, p.payWay == nil
+		if p.payWay != nil {
+			s.PageOpen = p.payWay.isOpen
+		}
 	}
 	return s
 }

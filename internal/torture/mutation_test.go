@@ -23,7 +23,7 @@ type mutation struct {
 
 var mutations = []mutation{
 	{rule: "a repeated intent is answered, and not started again", edits: []edit{
-		{"hub/pay_start.go", "if p = n.payment; n.added && p.State == PaymentSubmitting {", "if p = n.payment; p.State == PaymentSubmitting {"}}},
+		{"hub/pay_start.go", "if p = n.payment; n.added && p.State == PaymentSubmitting {", "if p = n.payment; p.State == PaymentSubmitting {"}}, seeds: 1500},
 	{rule: "a callback is looked up and not believed", edits: []edit{
 		{"hub/pay_look.go", "	_, err := h.ask(ctx, p, event{candidate: candidate, aside: candidate != \"\"}, said)\n",
 			"	_, err := h.happen(ctx, p.ID, event{what: evSeen, at: h.at(), seen: Observation{Found: true, State: PaymentSucceeded, Amount: p.Price}}, said)\n"}}},
