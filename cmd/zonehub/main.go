@@ -72,7 +72,7 @@ func init() {
 		{"statement import", "--provider NAME --period PERIOD FILE", "take a provider's statement (CSV), and compare", defineStatementImport},
 		{"ledger correct", "--by NAME --reason TEXT --ref TEXT ACCOUNT=N ...", "book a correction; what is booked is never changed", defineLedgerCorrect},
 		{"restored", "", "go on after the database was restored from a backup, so that gateways miss no change", defineRestored},
-		{"sandbox", "", "play a plain RGZ server, for tests; nothing in it is real", defineSandbox},
+		{"sandbox", "", "play RGZ and the payment providers, for tests; nothing in it is real", defineSandbox},
 		{"version", "", "print the version", defineVersion},
 	}
 }

@@ -22,10 +22,10 @@ func object(t *testing.T, text string) provider.Object {
 }
 
 func TestTolerantReading(t *testing.T) {
-	o := object(t, "\ufeff"+` {"Code":0,"messsage":" Paiement non abouti ","orderNumer":" SQe ","amount":"400.0","fee":154.032,
+	o := object(t, "\ufeff"+` {"Code":0,"messsage":" Paiement d'essai ","orderNumer":" SQe ","amount":"400.0","fee":154.032,
 		"done":true,"nothing":null,"same":"1","SAME":1,"twice":"1","Twice":"2","bad":"a\u0000b\nc","in":{"A":1},"list":[{"b":2},{"b":"3"}],"mixed":[{},1]}`)
 	for _, c := range []struct{ got, want string }{
-		{o.Text("code"), "0"}, {o.Text("message", "messsage"), "Paiement non abouti"}, {o.Text("orderNumber", "orderNumer"), "SQe"},
+		{o.Text("code"), "0"}, {o.Text("message", "messsage"), "Paiement d'essai"}, {o.Text("orderNumber", "orderNumer"), "SQe"},
 		{o.Exact("orderNumer"), " SQe "}, {o.Text("amount"), "400.0"}, {o.Text("fee"), "154.032"}, {o.Text("done"), "true"}, {o.Text("nothing"), ""},
 		{o.Text("same"), "1"}, {o.Text("twice"), ""}, {o.Text("bad"), "abc"}, {o.Text("in"), ""}, {o.Text("missing"), ""},
 	} {

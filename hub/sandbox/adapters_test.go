@@ -34,8 +34,8 @@ func TestFlexPayAdapter(t *testing.T) {
 	}
 	defer c.Close()
 	price := zonegate.Money{Amount: 150000, Currency: "CDF"}
-	for phone, want := range map[string]hub.PaymentState{"243815870000": hub.PaymentSucceeded, "243815870002": hub.PaymentFailed, "243815870003": hub.PaymentPending,
-		"243815870008": hub.PaymentRefunded, "243815870009": hub.PaymentCanceled} {
+	for phone, want := range map[string]hub.PaymentState{"243815550000": hub.PaymentSucceeded, "243815550002": hub.PaymentFailed, "243815550003": hub.PaymentPending,
+		"243815550008": hub.PaymentRefunded, "243815550009": hub.PaymentCanceled} {
 		b.heard = nil
 		charge := hub.Charge{Reference: "R" + phone, Channel: c.Caps().Channels[0].ID, Phone: phone, Amount: price, CallbackURL: "https://hub.test/callbacks/flexpay"}
 		begun, err := c.Initiate(t.Context(), charge)
@@ -59,7 +59,7 @@ func TestFlexPayAdapter(t *testing.T) {
 	// Cut before and after, the adapter cannot tell.
 	for _, before := range []bool{false, true} {
 		b.Break(sandbox.Fault{Kind: sandbox.FaultDrop, Path: "/flexpay/paymentService", Times: 1, Before: before})
-		_, err := c.Initiate(t.Context(), hub.Charge{Reference: "D", Channel: c.Caps().Channels[0].ID, Phone: "243815870000", Amount: price, CallbackURL: "https://hub.test/"})
+		_, err := c.Initiate(t.Context(), hub.Charge{Reference: "D", Channel: c.Caps().Channels[0].ID, Phone: "243815550000", Amount: price, CallbackURL: "https://hub.test/"})
 		if err == nil || errors.Is(err, hub.ErrNotSent) || errors.As(err, new(*hub.RejectedError)) {
 			t.Errorf("%v", err)
 		}
@@ -68,10 +68,10 @@ func TestFlexPayAdapter(t *testing.T) {
 		t.Errorf("%d charges", n)
 	}
 	var no *hub.RejectedError
-	if _, err := c.Initiate(t.Context(), hub.Charge{Reference: "N", Channel: c.Caps().Channels[0].ID, Phone: "243815870004", Amount: price, CallbackURL: "https://hub.test/"}); !errors.As(err, &no) {
+	if _, err := c.Initiate(t.Context(), hub.Charge{Reference: "N", Channel: c.Caps().Channels[0].ID, Phone: "243815550004", Amount: price, CallbackURL: "https://hub.test/"}); !errors.As(err, &no) {
 		t.Errorf("%v", err)
 	}
-	for phone, want := range map[string]hub.PayoutState{"243815870000": hub.PayoutCompleted, "243815870002": hub.PayoutFailed, "243815870003": hub.PayoutProcessing} {
+	for phone, want := range map[string]hub.PayoutState{"243815550000": hub.PayoutCompleted, "243815550002": hub.PayoutFailed, "243815550003": hub.PayoutProcessing} {
 		order := hub.PayoutOrder{Reference: "P" + phone, Phone: phone, Amount: price, CallbackURL: "https://hub.test/callbacks/flexpay"}
 		o, err := c.Payout(t.Context(), order)
 		if err != nil {

@@ -41,9 +41,9 @@ func moneyMovesOnce(t *testing.T, seed uint64) {
 		b.answers = 200 + 300*random.IntN(2)
 		switch random.IntN(12) {
 		case 0, 1:
-			b.do("POST", flexBase+"/paymentService", flexAuth, flexBody(phone("24381587"), fmt.Sprint("R", random.IntN(50)), "100", "CDF"))
+			b.do("POST", flexBase+"/paymentService", flexAuth, flexBody(phone("24381555"), fmt.Sprint("R", random.IntN(50)), "100", "CDF"))
 		case 2:
-			b.do("POST", flexBase+"/merchantPayOutService", flexAuth, flexBody(phone("24381587"), fmt.Sprint("P", random.IntN(50)), "1.5", "USD"))
+			b.do("POST", flexBase+"/merchantPayOutService", flexAuth, flexBody(phone("24381555"), fmt.Sprint("P", random.IntN(50)), "1.5", "USD"))
 		case 3, 4:
 			token := b.gaToken(sprod, fmt.Sprint("u", random.IntN(50)), "200")
 			for range 1 + random.IntN(2) {

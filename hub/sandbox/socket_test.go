@@ -32,7 +32,7 @@ func TestRun(t *testing.T) {
 	go func() { ended <- s.Run(ctx) }()
 
 	ask := func(ctx context.Context, reference string) (int, error) {
-		body := strings.Replace(flexBody("243815877848", reference, "100", "CDF"), "https://hub.test/callbacks/flexpay", hub.URL, 1)
+		body := strings.Replace(flexBody("243815557848", reference, "100", "CDF"), "https://hub.test/callbacks/flexpay", hub.URL, 1)
 		r, err := http.NewRequestWithContext(ctx, "POST", server.URL+flexBase+"/paymentService", strings.NewReader(body))
 		if err != nil {
 			t.Fatal(err)
