@@ -104,6 +104,7 @@ func (h *Hub) applyChanges(tx Tx, cs []*change) error {
 		before[p.ID], now[p.ID] = p, p
 	}
 	b := h.newBatch(tx)
+	var again []*change
 	for _, c := range cs {
 		p, ok := now[c.id]
 		if c.payment, c.err = p, nil; !ok {
@@ -116,6 +117,9 @@ func (h *Hub) applyChanges(tx Tx, cs []*change) error {
 		}
 		b.hear(c, p, after)
 		now[c.id], c.payment = after, after
+		if p.again(after, c.event) {
+			again = append(again, c)
+		}
 	}
 	changed := make([]Payment, 0, len(rows))
 	for _, p := range now {
@@ -128,7 +132,15 @@ func (h *Hub) applyChanges(tx Tx, cs []*change) error {
 	if err := tx.ChangePayments(changed); err != nil {
 		return err
 	}
-	return b.write()
+	if err := b.write(); err != nil {
+		return err
+	}
+	for _, c := range again {
+		if err := h.addSecond(tx, c.payment, c.event); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // hear keeps what was said: all of it, but for lookups that show nothing new.

@@ -23,32 +23,62 @@ const (
 	maxReason = 300
 )
 
-// TakeHint takes a callback: it finds the payment and asks the provider. What
-// the callback claims changes nothing. ErrNotFound is one of no payment of the
-// provider's. One that comes too often is passed over: the payment is looked up
-// in its time.
-func (h *Hub) TakeHint(ctx context.Context, provider string, hint Hint) error {
+// A Callback is a call of a provider's about a payment that is known here.
+type Callback struct {
+	payment   Payment
+	candidate string // the provider's id, where it is not the known one
+	said      ObservationRow
+}
+
+// HearHint takes a callback: it finds the payment, and keeps an id of the
+// provider's that it alone may tell, before the caller is answered. What the
+// callback claims changes nothing: see HeedHint. ErrNotFound is one of no
+// payment of the provider's.
+func (h *Hub) HearHint(ctx context.Context, provider string, hint Hint) (Callback, error) {
 	if clip(hint.Reference, maxRef) != hint.Reference || clip(hint.ProviderRef, maxRef) != hint.ProviderRef {
-		return ErrNotFound // and no database takes it
+		return Callback{}, ErrNotFound // and no database takes it
 	}
 	f := &finding{provider: provider, hint: hint}
 	if err := h.money.findings.put(ctx, f, 1, h.find); err != nil {
-		return err
+		return Callback{}, err
 	}
 	if !f.found {
-		return ErrNotFound
+		return Callback{}, ErrNotFound
 	}
-	p := f.payment
-	candidate := ""
-	if !alike(hint.ProviderRef, p.ProviderRef) {
-		candidate = hint.ProviderRef
+	x := Callback{payment: f.payment, said: ObservationRow{Payment: f.payment.ID, At: h.at(), Source: SourceCallback, State: "hint",
+		ProviderRef: hint.ProviderRef, Raw: clip(hint.Raw, 4096)}}
+	if alike(hint.ProviderRef, f.payment.ProviderRef) {
+		return x, nil
 	}
-	said := ObservationRow{Payment: p.ID, At: h.at(), Source: SourceCallback, State: "hint", ProviderRef: hint.ProviderRef, Raw: hint.Raw}
-	if !h.money.heed(p.ID, h.now()) {
-		return h.passOver(ctx, p, candidate, said)
+	x.candidate = hint.ProviderRef
+	return x, h.keepNamed(ctx, x.said)
+}
+
+// HeedHint asks the provider about the payment of a callback. One that comes
+// too often is passed over: the payment is looked up a little later.
+func (h *Hub) HeedHint(ctx context.Context, x Callback) error {
+	if !h.money.heed(x.payment.ID, h.now()) {
+		soon := h.at().Add(lookEvery)
+		if x.candidate == "" && !x.payment.NextLook.After(soon) {
+			return nil
+		}
+		return h.store.Write(ctx, func(tx Tx) error { return tx.LookSooner(x.payment.ID, soon) })
 	}
-	_, err := h.ask(ctx, p, event{candidate: candidate, aside: candidate != ""}, said)
+	var said []ObservationRow
+	if x.candidate == "" { // else it is kept
+		said = append(said, x.said)
+	}
+	_, err := h.ask(ctx, x.payment, event{candidate: x.candidate, aside: x.candidate != ""}, said...)
 	return err
+}
+
+// TakeHint hears a callback and heeds it.
+func (h *Hub) TakeHint(ctx context.Context, provider string, hint Hint) error {
+	x, err := h.HearHint(ctx, provider, hint)
+	if err != nil {
+		return err
+	}
+	return h.HeedHint(ctx, x)
 }
 
 // alike says that two ids of a provider may be one, written in another way: a
@@ -59,34 +89,22 @@ func alike(a, b string) bool {
 	return a == b || len(a) >= enough && len(b) >= enough && (strings.HasPrefix(a, b) || strings.HasPrefix(b, a))
 }
 
-// maxNamed is how many ids of the provider are kept of callbacks that were
-// passed over.
+// maxNamed is how many ids of the provider are kept that callbacks name for one
+// payment.
 const maxNamed = 20
 
-// passOver has the payment looked up a little later. The id that a callback
-// names is kept: some providers tell it once, and never again.
-func (h *Hub) passOver(ctx context.Context, p Payment, candidate string, said ObservationRow) (err error) {
-	soon := h.at().Add(lookEvery)
-	if candidate == "" && !p.NextLook.After(soon) {
-		return nil
-	}
+// keepNamed keeps the id that a callback names, once: some providers tell it in
+// one callback alone, and may not answer at that moment.
+func (h *Hub) keepNamed(ctx context.Context, said ObservationRow) (err error) {
 	if said.ID, err = h.newID(); err != nil {
 		return err
 	}
-	said.Raw = clip(said.Raw, 4096)
 	return h.store.Write(ctx, func(tx Tx) error {
-		if candidate != "" {
-			names, err := named(tx, p.ID)
-			if err != nil {
-				return err
-			}
-			if len(names) < maxNamed && !slices.Contains(names, candidate) {
-				if err := tx.AddObservations([]ObservationRow{said}); err != nil {
-					return err
-				}
-			}
+		names, err := named(tx, said.Payment)
+		if err != nil || len(names) >= maxNamed || slices.Contains(names, said.ProviderRef) {
+			return err
 		}
-		return tx.LookSooner(p.ID, soon)
+		return tx.AddObservations([]ObservationRow{said})
 	})
 }
 
@@ -181,44 +199,42 @@ func (h *Hub) ask(ctx context.Context, p Payment, e event, said ...ObservationRo
 	e.at = h.at()
 	writing, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTime)
 	defer cancel()
-	after, err := h.happen(writing, p.ID, e, said...)
-	if err == nil && candidate != "" && e.seen.State == PaymentSucceeded && e.seen.ours(p) && after.ProviderRef != "" && after.ProviderRef != candidate {
-		return after, h.second(writing, after, candidate, e)
-	}
-	return after, err
+	return h.happen(writing, p.ID, e, said...)
 }
 
-// second makes a payment of its own of money that came a second time under one
-// reference, as a provider's page allows: two paid payments are two grants.
-// Without a device the customer is not known, and a person decides.
-func (h *Hub) second(ctx context.Context, first Payment, providerRef string, e event) error {
+// again says whether a lookup shows money that came a second time under one
+// reference, as a provider's page allows; after is what the payment is now.
+func (p Payment) again(after Payment, e event) bool {
+	return e.what == evSeen && e.candidate != "" && e.seen.State == PaymentSucceeded && e.seen.ours(p) &&
+		after.ProviderRef != "" && after.ProviderRef != e.candidate
+}
+
+// addSecond makes a payment of its own of such money: two paid payments are two
+// grants. Without a device the customer is not known, and a person decides.
+func (h *Hub) addSecond(tx Tx, first Payment, e event) error {
+	if _, err := tx.PaymentByProviderRef(first.Provider, e.candidate); !errors.Is(err, ErrNotFound) {
+		return err
+	}
 	id, err := h.newID()
 	if err != nil {
 		return err
 	}
 	p := first
-	p.ID, p.Intent, p.Claim, p.ProviderRef, p.URL, p.Reason = id, "", "", providerRef, "", ""
-	p.Reference = reference(first.ID+"/"+providerRef, 1)
+	p.ID, p.Intent, p.Claim, p.ProviderRef, p.URL, p.Reason = id, "", "", e.candidate, "", ""
+	p.Reference = reference(first.ID+"/"+e.candidate, 1)
 	p.Paid, p.CustomerPaid, p.ProviderFee = zonegate.Money{}, zonegate.Money{}, ""
 	p.State, p.Unsure, p.Made, p.Changed, p.NextLook, p.Looks, p.Attempt, p.Rev = PaymentPending, false, e.at, e.at, time.Time{}, 0, 1, 0
-	e.candidate, e.seen.Reference, e.seen.ProviderRef, e.unclaimed = "", p.Reference, providerRef, p.Device == ""
-	return h.store.Write(ctx, func(tx Tx) error {
-		if _, err := tx.PaymentByProviderRef(p.Provider, providerRef); !errors.Is(err, ErrNotFound) {
-			return err
-		}
-		if err := tx.AddPayments([]Payment{p}); err != nil {
-			return err
-		}
-		c := &change{id: id, event: e, said: []ObservationRow{{Payment: id, At: e.at, Source: SourceLookup, State: string(e.seen.State),
-			ProviderRef: providerRef, Raw: e.seen.Raw}}}
-		if err := h.applyChanges(tx, []*change{c}); err != nil {
-			return err
-		}
-		if errors.Is(c.err, ErrNotFound) { // another process was quicker
-			return nil
-		}
-		return c.err
-	})
+	if err := tx.AddPayments([]Payment{p}); err != nil {
+		return err
+	}
+	e.seen.Reference, e.seen.ProviderRef, e.unclaimed = p.Reference, e.candidate, p.Device == ""
+	c := &change{id: id, event: e, said: []ObservationRow{{Payment: id, At: e.at, Source: SourceLookup, State: string(e.seen.State),
+		ProviderRef: e.candidate, Raw: e.seen.Raw}}}
+	c.event.candidate, c.event.taken = "", false
+	if err := h.applyChanges(tx, []*change{c}); err != nil || errors.Is(c.err, ErrNotFound) { // another process was quicker
+		return err
+	}
+	return c.err
 }
 
 // beside says that it is one that h.second made: the provider knows it by its

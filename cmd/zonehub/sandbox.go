@@ -116,6 +116,7 @@ func accounts(at string, o sandbox.Options) string {
 // callbackTransport trusts one more certificate, as that of a lab's hub.
 func callbackTransport(ca string) (http.RoundTripper, error) {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.MaxIdleConnsPerHost = 64 // a busy provider has many calls on their way
 	if ca == "" {
 		return transport, nil
 	}

@@ -28,6 +28,11 @@ const (
 	DefaultTimeout = 20 * time.Second
 	// maxBody bounds an answer, in octets.
 	maxBody = 256 << 10
+	// stillGood is less than any server or middlebox in use keeps a connection
+	// for: the shortest known default is 5 seconds (Apache, Node).
+	stillGood = 2 * time.Second
+	// waiting is how many connections wait for calls.
+	waiting = 64
 )
 
 // Options of a Client.
@@ -50,10 +55,11 @@ type Options struct {
 type Client struct {
 	name    string
 	timeout time.Duration
-	// Calls that change something have a connection of their own: one that was
-	// kept can be dead already, and then nobody knows whether it was sent.
-	once, kept http.RoundTripper
-	network    []*http.Transport
+	// Calls that change something take a connection that carried another within
+	// stillGood, or a new one: one that was kept for longer can be dead, and then
+	// nobody knows whether the call was sent.
+	fresh, kept http.RoundTripper
+	network     []*http.Transport
 }
 
 // NewClient returns a Client.
@@ -61,7 +67,7 @@ func NewClient(o Options) *Client {
 	if o.Timeout <= 0 {
 		o.Timeout = DefaultTimeout
 	}
-	transport := func() *http.Transport {
+	transport := func(keep time.Duration) *http.Transport {
 		h1 := new(http.Protocols)
 		h1.SetHTTP1(true) // HTTP/2 repeats what a server gave back
 		return &http.Transport{
@@ -70,14 +76,13 @@ func NewClient(o Options) *Client {
 			Protocols:   h1,
 			// A new connection need not mean a whole handshake.
 			TLSClientConfig:    &tls.Config{RootCAs: o.Roots, MinVersion: tls.VersionTLS12, ClientSessionCache: tls.NewLRUClientSessionCache(0)},
-			DisableCompression: true, MaxResponseHeaderBytes: 64 << 10, MaxIdleConnsPerHost: 8, IdleConnTimeout: 30 * time.Second,
+			DisableCompression: true, MaxResponseHeaderBytes: 64 << 10, MaxIdleConnsPerHost: waiting, IdleConnTimeout: keep,
 		}
 	}
-	c := &Client{name: o.Name, timeout: o.Timeout, once: o.Transport, kept: o.Transport}
+	c := &Client{name: o.Name, timeout: o.Timeout, fresh: o.Transport, kept: o.Transport}
 	if o.Transport == nil {
-		once, kept := transport(), transport()
-		once.DisableKeepAlives = true
-		c.once, c.kept, c.network = once, kept, []*http.Transport{once, kept}
+		fresh, kept := transport(stillGood), transport(30*time.Second)
+		c.fresh, c.kept, c.network = fresh, kept, []*http.Transport{fresh, kept}
 	}
 	return c
 }
@@ -133,7 +138,7 @@ func (c *Client) Do(ctx context.Context, r Request) (Answer, error) {
 	if err != nil {
 		return Answer{}, fail(err)
 	}
-	t := c.once
+	t := c.fresh
 	if r.Method == http.MethodGet {
 		t = c.kept
 	}

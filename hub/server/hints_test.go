@@ -20,8 +20,10 @@ func TestHintsAtTheEnd(t *testing.T) {
 		s := New(Options{Hub: w.hub, Log: slog.New(slog.DiscardHandler)})
 		over, cancel := context.WithCancel(w.Context())
 		cancel()
+		heard, err := w.hub.HearHint(w.Context(), "till", hub.Hint{Reference: references[0]})
+		w.ok(err)
 		for range 3 {
-			s.hints <- hinted{"till", hub.Hint{Reference: references[0]}}
+			s.hints <- hinted{provider: "till", heard: heard}
 		}
 		w.ok(s.takeHints(over))
 		if len(s.hints) != 0 {

@@ -43,7 +43,12 @@ func newLimiter(l Limit, detail string) *limiter {
 }
 
 // take counts one call of a caller, or refuses it.
-func (l *limiter) take(caller string, now time.Time) error {
+func (l *limiter) take(caller string, now time.Time) error { return l.count(caller, now, 1) }
+
+// allow refuses a call as take does, and does not count it.
+func (l *limiter) allow(caller string, now time.Time) error { return l.count(caller, now, 0) }
+
+func (l *limiter) count(caller string, now time.Time, calls float64) error {
 	if l.limit.PerMinute <= 0 {
 		return nil
 	}
@@ -61,10 +66,13 @@ func (l *limiter) take(caller string, now time.Time) error {
 		wait := time.Duration((level + 1 - most) / perSecond * float64(time.Second))
 		return &refusal{status: http.StatusTooManyRequests, after: wait, body: api.Problem{Detail: l.detail, Code: api.CodeLimit}}
 	}
+	if calls == 0 {
+		return nil
+	}
 	if !known && len(l.callers) >= maxCallers {
 		l.sweep(now, perSecond)
 	}
-	l.callers[caller] = tally{level + 1, now}
+	l.callers[caller] = tally{level + calls, now}
 	return nil
 }
 

@@ -111,9 +111,6 @@ func (s *Server) UseCallbacks(readers map[string]hub.CallbackReader) {
 // webhook is for one provider alone. Its secret proves nothing about the body,
 // so what it says is a hint.
 func (s *Server) webhook(c *call, r *http.Request) error {
-	if err := s.callers.take(s.caller(r), time.Now()); err != nil {
-		return err
-	}
 	reader, ok := (*s.readers.Load())[s.webhookOf]
 	if !ok {
 		return errNoPayments
@@ -122,7 +119,7 @@ func (s *Server) webhook(c *call, r *http.Request) error {
 		// Hashed, so that the time says nothing of the length either.
 		want, got := sha256.Sum256([]byte(s.secret)), sha256.Sum256([]byte(r.Header.Get(api.HeaderSecret)))
 		if subtle.ConstantTimeCompare(want[:], got[:]) != 1 {
-			return errNotTheirs
+			return s.vain(r, errNotTheirs)
 		}
 	}
 	if err := s.hear(c, r, s.webhookOf, reader); err != nil {
@@ -138,13 +135,10 @@ const thanks = "Merci. Revenez a la page du WiFi.\nThank you. Go back to the WiF
 
 // callback takes what a provider sends to its own path.
 func (s *Server) callback(c *call, r *http.Request) error {
-	if err := s.callers.take(s.caller(r), time.Now()); err != nil {
-		return err
-	}
 	provider := r.PathValue("provider")
 	reader, ok := (*s.readers.Load())[provider]
 	if !ok {
-		return refuse(http.StatusNotFound, api.CodeNotFound, "there is no such provider")
+		return s.vain(r, refuse(http.StatusNotFound, api.CodeNotFound, "there is no such provider"))
 	}
 	if err := s.hear(c, r, provider, reader); err != nil {
 		return err
@@ -158,10 +152,15 @@ func (s *Server) callback(c *call, r *http.Request) error {
 	return writeJSON(c, http.StatusOK, api.WebhookAnswer{Status: "processed"})
 }
 
-// A hinted is a callback that was read.
+// A hinted is a callback that was read, and is to be heeded.
 type hinted struct {
 	provider string
 	hint     hub.Hint
+	// heard is of a payment; unknown, if there is none: then it may be about a
+	// payout.
+	heard   hub.Callback
+	unknown bool
+	from    string // the caller, for the limit
 }
 
 const (
@@ -170,10 +169,25 @@ const (
 	hinting  = 64     // taken at the same time
 )
 
-// hear reads a callback and leaves it to takeHints: a provider does not wait
-// until it was asked. If too many wait it is passed over, since the payment is
-// looked up in its time.
+// vain counts a call that is about nothing against its caller, and returns the
+// refusal: err, or that he calls too often. Calls about payments are not
+// counted, since a provider makes all of them from one address: the hub bounds
+// them by payment.
+func (s *Server) vain(r *http.Request, err error) error {
+	if often := s.callers.take(s.caller(r), time.Now()); often != nil {
+		return often
+	}
+	return err
+}
+
+// hear reads a callback, keeps what nothing else would tell, and leaves the rest
+// to takeHints: a provider does not wait until it was asked. If too many wait
+// it is passed over, since the payment is looked up in its time.
 func (s *Server) hear(c *call, r *http.Request, provider string, reader hub.CallbackReader) error {
+	from := s.caller(r)
+	if err := s.callers.allow(from, time.Now()); err != nil {
+		return err
+	}
 	body, err := readAll(c, r)
 	if err != nil {
 		return err
@@ -181,17 +195,19 @@ func (s *Server) hear(c *call, r *http.Request, provider string, reader hub.Call
 	hint, err := reader.ReadCallback(r.Header, r.URL.Query(), body)
 	switch {
 	case errors.Is(err, hub.ErrUnauthorized):
-		return errNotTheirs
-	case err != nil:
-		return refuse(http.StatusBadRequest, api.CodeBadRequest, "this is no call of the provider's")
-	}
-	if len(hint.Reference) > maxRaw || len(hint.ProviderRef) > maxRaw {
-		return refuse(http.StatusBadRequest, api.CodeBadRequest, "this is no call of the provider's")
+		return s.vain(r, errNotTheirs)
+	case err != nil, len(hint.Reference) > maxRaw, len(hint.ProviderRef) > maxRaw:
+		return s.vain(r, refuse(http.StatusBadRequest, api.CodeBadRequest, "this is no call of the provider's"))
 	}
 	// A copy, since it would keep all of the body.
 	hint.Raw = strings.Clone(hint.Raw[:min(len(hint.Raw), maxRaw)])
+	x := hinted{provider: provider, hint: hint, from: from}
+	x.heard, err = s.hub.HearHint(r.Context(), provider, hint)
+	if x.unknown = errors.Is(err, hub.ErrNotFound); err != nil && !x.unknown {
+		return err // it will come again
+	}
 	select {
-	case s.hints <- hinted{provider, hint}:
+	case s.hints <- x:
 	default:
 		s.log.Warn("passing over a callback: too many wait", "provider", provider)
 	}
@@ -218,16 +234,18 @@ func (s *Server) takeHints(over context.Context) error {
 				return nil
 			}
 		}
-		found := true
-		err := s.hub.TakeHint(ctx, x.provider, x.hint)
-		if errors.Is(err, hub.ErrNotFound) {
+		found, err := true, error(nil)
+		if x.unknown {
 			found, err = s.hub.PayoutHint(ctx, x.provider, x.hint)
+		} else {
+			err = s.hub.HeedHint(ctx, x.heard)
 		}
 		switch {
 		case err != nil && ctx.Err() == nil:
 			s.log.Error("taking a callback", "provider", x.provider, "err", err)
 		case !found:
 			s.log.Info("a callback is about nothing", "provider", x.provider)
+			_ = s.callers.take(x.from, time.Now()) // his next one is refused then
 		}
 	}
 }

@@ -59,7 +59,7 @@ type Limits struct {
 	Calls     Limit // by gateway: reports, heartbeats, answers and catalogues together
 	Streams   Limit // opened by a gateway
 	Payments  Limit // started by a gateway
-	Callbacks Limit // by address
+	Callbacks Limit // about nothing, by address
 }
 
 // DefaultLimits are for the open internet.

@@ -62,6 +62,17 @@ func TestNumberToldOnce(t *testing.T) {
 			t.Errorf("the number is %q", got.ProviderRef)
 		}
 
+		// The hub dies after its answer to the callback: the provider does not
+		// say it again.
+		p = s.payment(s.start(s.intent()).TransactionID)
+		s.till.look = byNumber(func() hub.Payment { return p }, "before the crash")
+		_, err := s.HearHint(s.ctx, "till", hub.Hint{Reference: p.Reference, ProviderRef: "before the crash"})
+		s.ok(err)
+		for range 10 {
+			s.later(30 * time.Second)
+		}
+		s.state(p.ID, hub.PaymentSucceeded)
+
 		p = s.payment(s.start(s.intent()).TransactionID)
 		s.till.look = byNumber(func() hub.Payment { return p }, "the seventh")
 		for _, n := range []string{"a first", "a second", "a third", "a fourth", "a fifth", "a sixth", "the seventh"} {

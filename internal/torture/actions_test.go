@@ -211,7 +211,7 @@ func (w *world) refuses() {
 // work has everybody do what is due, or some of them, in any order.
 func (w *world) work() {
 	parts := []func(){
-		func() { w.bank.Step(w.ctx); w.hear() },
+		func() { w.bank.Step(w.ctx); w.heed() },
 		func() { w.sweep("payments", w.hub.SweepPayments) },
 		func() { w.sweep("payouts", w.hub.SweepPayouts) },
 	}
@@ -256,7 +256,7 @@ func (w *world) meanwhile() {
 	defer func() { w.inside = false }()
 	w.say("meanwhile")
 	pick(w, []func(){
-		func() { w.bank.Step(w.ctx); w.hear() },
+		func() { w.bank.Step(w.ctx); w.heed() },
 		func() { w.sweep("payments", w.hub.SweepPayments) },
 		func() { w.sweep("payouts", w.hub.SweepPayouts) },
 		w.intentComesAgain, w.approves, w.desk, w.crosses, w.forges,
@@ -427,7 +427,7 @@ func (w *world) forges() {
 		c := pick(w, all)
 		w.say("%s %s: %s", c.Provider, c.ID, w.result(w.bank.Forge(c.ID)))
 		w.bank.Step(w.ctx)
-		w.hear()
+		w.heed()
 	}
 }
 
@@ -448,7 +448,7 @@ func (w *world) crosses() {
 	case sandbox.KKiaPay:
 		w.callback(p.Provider, nil, map[string][]string{"reference": {p.Reference}, "transaction_id": {c.ID}}, nil)
 	}
-	w.hear()
+	w.heed()
 }
 
 // redeems types the claim code of a payment on another device.
@@ -692,7 +692,7 @@ func (w *world) races() {
 		w.next = func() {
 			w.pass(70 * time.Second)
 			w.bank.Step(w.ctx)
-			w.hear()
+			w.heed()
 		}
 		got, err := w.hub.Look(w.ctx, admin, p.ID)
 		w.next = nil

@@ -25,8 +25,10 @@ var mutations = []mutation{
 	{rule: "a repeated intent is answered, and not started again", edits: []edit{
 		{"hub/pay_start.go", "if p = n.payment; n.added && p.State == PaymentSubmitting {", "if p = n.payment; p.State == PaymentSubmitting {"}}, seeds: 1500},
 	{rule: "a callback is looked up and not believed", edits: []edit{
-		{"hub/pay_look.go", "	_, err := h.ask(ctx, p, event{candidate: candidate, aside: candidate != \"\"}, said)\n",
-			"	_, err := h.happen(ctx, p.ID, event{what: evSeen, at: h.at(), seen: Observation{Found: true, State: PaymentSucceeded, Amount: p.Price}}, said)\n"}}},
+		{"hub/pay_look.go", "	_, err := h.ask(ctx, x.payment, event{candidate: x.candidate, aside: x.candidate != \"\"}, said...)\n",
+			"	_, err := h.happen(ctx, x.payment.ID, event{what: evSeen, at: h.at(), seen: Observation{Found: true, State: PaymentSucceeded, Amount: x.payment.Price}}, said...)\n"}}},
+	{rule: "a number that a callback names is kept before it is answered", edits: []edit{
+		{"hub/pay_look.go", "	return x, h.keepNamed(ctx, x.said)\n", "	return x, nil\n"}}},
 	{rule: "the amount is compared", edits: []edit{
 		{"hub/pay_move.go", "case o.Amount.Amount < p.Price.Amount:", "case o.Amount.Amount < 0:"}}},
 	{rule: "the currency is compared", edits: []edit{

@@ -98,7 +98,7 @@ func (w *world) heal() {
 		for range 2 {
 			w.pass(d)
 			w.bank.Step(w.ctx)
-			w.hear()
+			w.heed()
 			w.sweep("payments", w.hub.SweepPayments)
 			w.sweep("payouts", w.hub.SweepPayouts)
 			w.people()

@@ -196,6 +196,8 @@ type order struct {
 type hinted struct {
 	provider string
 	hint     hub.Hint
+	heard    hub.Callback
+	unknown  bool // no payment: a payout, perhaps
 }
 
 func newWorld(t *testing.T, made *template, dir string, seed uint64) *world {
@@ -300,25 +302,39 @@ func (w *world) callback(provider string, header, query map[string][]string, bod
 		answer.StatusCode = http.StatusUnauthorized
 		return answer, nil
 	}
-	w.hints = append(w.hints, hinted{provider, hint})
+	heard, err := w.hub.HearHint(w.ctx, provider, hint)
+	unknown := errors.Is(err, hub.ErrNotFound)
+	switch {
+	case w.hub.dead:
+		return nil, errLost
+	case err != nil && !unknown:
+		w.say("callback of %s: %v", provider, err)
+		answer.StatusCode = http.StatusServiceUnavailable
+		return answer, nil
+	}
+	for _, m := range w.bank.Charged(hint.ProviderRef) {
+		w.told[m.ID] = w.told[m.ID] || m.Provider == provider && m.Reference == hint.Reference && !unknown
+	}
+	w.hints = append(w.hints, hinted{provider, hint, heard, unknown})
 	return answer, nil
 }
 
-// hear takes callbacks that the hub has read, in any order. A hub that stops
-// before loses them.
-func (w *world) hear() {
+// heed takes callbacks that the hub has heard, in any order. A hub that stops
+// before does not look them up.
+func (w *world) heed() {
 	for len(w.hints) > 0 && !w.hub.dead {
 		i := w.rng.IntN(len(w.hints))
 		x := w.hints[i]
 		w.hints = append(w.hints[:i:i], w.hints[i+1:]...)
-		err := w.hub.TakeHint(w.ctx, x.provider, x.hint)
-		if errors.Is(err, hub.ErrNotFound) {
+		var err error
+		if x.unknown {
 			_, err = w.hub.PayoutHint(w.ctx, x.provider, x.hint)
+		} else {
+			err = w.hub.HeedHint(w.ctx, x.heard)
 		}
 		for _, m := range w.bank.Charged(x.hint.ProviderRef) {
 			mine := m.Provider == x.provider && m.Reference == x.hint.Reference && err == nil && !w.hub.dead
-			w.told[m.ID] = w.told[m.ID] || mine
-			w.taken[m.ID] = w.taken[m.ID] || mine && !w.faulty && len(w.bank.Refunded(m.ID)) == 0
+			w.taken[m.ID] = w.taken[m.ID] || mine && !x.unknown && !w.faulty && len(w.bank.Refunded(m.ID)) == 0
 		}
 		w.say("hint %s %s %s: %s", x.provider, x.hint.Reference, x.hint.ProviderRef, w.result(err))
 	}

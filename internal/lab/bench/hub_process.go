@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"bufio"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -12,6 +13,7 @@ import (
 	"log/slog"
 	"math/big"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -183,9 +185,9 @@ func (w *hubWorld) serve(ctx context.Context) (err error) {
 		return fmt.Errorf("starting the hub: %w", err)
 	}
 	for deadline := time.Now().Add(time.Minute); ; {
-		conn, err := net.Dial("tcp", w.addr)
+		err := w.ready(ctx)
 		if err == nil {
-			return conn.Close()
+			return nil
 		}
 		if time.Now().After(deadline) {
 			text, _ := os.ReadFile(w.log.Name())
@@ -195,6 +197,28 @@ func (w *hubWorld) serve(ctx context.Context) (err error) {
 			return err
 		}
 	}
+}
+
+// ready asks the process whether it takes streams: it listens before.
+func (w *hubWorld) ready(ctx context.Context) error {
+	c, err := dialHub(ctx, &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)}, w.addr)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(5 * time.Second))
+	if _, err := fmt.Fprint(c, "GET /readyz HTTP/1.1\r\nHost: hub\r\nConnection: close\r\n\r\n"); err != nil {
+		return err
+	}
+	a, err := http.ReadResponse(bufio.NewReader(c), nil)
+	if err != nil {
+		return err
+	}
+	defer a.Body.Close()
+	if a.StatusCode != http.StatusOK {
+		return fmt.Errorf("it answers %s", a.Status)
+	}
+	return nil
 }
 
 func (w *hubWorld) pid() int { return w.cmd.Process.Pid }
