@@ -88,18 +88,24 @@ func TestRadiusFlood(t *testing.T) {
 }
 
 func TestWants(t *testing.T) {
-	all, some, group := Options{}, Options{Only: []string{"radius-auth"}}, Options{Only: []string{radiusGroup, "cap"}}
-	hub := Options{Only: []string{hubGroup}}
+	groups := map[string][]string{
+		radiusGroup: {"radius-auth", "radius-accounting", "radius-slow", "radius-flood", "radius-flash"},
+		hubGroup:    {"hub-streams", "hub-reports", "hub-idle", "hub-week"},
+		moneyGroup:  {"money-portal", "money-page", "money-rate"},
+	}
+	all := Options{}
 	for _, r := range rows {
-		if slices.Contains([]string{"hub-streams", "hub-reports", "hub-idle", "hub-week"}, r.name) {
-			if all.wants(r) || some.wants(r) || group.wants(r) || !hub.wants(r) {
-				t.Errorf("%s: %v %v %v %v", r.name, all.wants(r), some.wants(r), group.wants(r), hub.wants(r))
+		grouped := false
+		for group, names := range groups {
+			in := slices.Contains(names, r.name)
+			grouped = grouped || in
+			if o := (Options{Only: []string{group, "cap"}}); o.wants(r) != (in || r.name == "cap") {
+				t.Errorf("%s with %s: %v", r.name, group, o.wants(r))
 			}
-			continue
 		}
-		grouped := r.name != "cap" && slices.Contains([]string{"radius-auth", "radius-accounting", "radius-slow", "radius-flood", "radius-flash"}, r.name)
-		if all.wants(r) == grouped || some.wants(r) != (r.name == "radius-auth") || group.wants(r) != (grouped || r.name == "cap") {
-			t.Errorf("%s: %v %v %v", r.name, all.wants(r), some.wants(r), group.wants(r))
+		one := Options{Only: []string{"radius-auth"}}
+		if all.wants(r) == grouped || one.wants(r) != (r.name == "radius-auth") {
+			t.Errorf("%s: %v without a choice, %v with another", r.name, all.wants(r), one.wants(r))
 		}
 	}
 }
