@@ -31,8 +31,9 @@ const (
 	// stillGood is less than any server or middlebox in use keeps a connection
 	// for: the shortest known default is 5 seconds (Apache, Node).
 	stillGood = 2 * time.Second
-	// waiting is how many connections wait for calls.
-	waiting = 64
+	// waiting is how many connections wait for calls: a handshake is dearer than
+	// all else that a payment costs.
+	waiting = 512
 )
 
 // Options of a Client.

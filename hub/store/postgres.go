@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/stdlib"
 )
@@ -21,11 +22,23 @@ type postgresEngine struct{ db *sql.DB }
 // connections is how many a process uses at most.
 const connections = 16
 
+// planner are settings that the URL may overrule. Each statement that is run
+// often has an index. A plan is kept from when its table was small, though, and
+// for so few rows a scan looks cheaper: it would be run on all that came since.
+// And compiling a statement takes longer than any of ours runs.
+var planner = map[string]string{"enable_seqscan": "off", "jit": "off"}
+
 func openPostgres(ctx context.Context, url string) (*postgresEngine, error) {
-	db, err := sql.Open("pgx", url)
+	config, err := pgx.ParseConfig(url)
 	if err != nil {
 		return nil, fmt.Errorf("opening the database: %w", err)
 	}
+	for name, value := range planner {
+		if _, set := config.RuntimeParams[name]; !set {
+			config.RuntimeParams[name] = value
+		}
+	}
+	db := stdlib.OpenDB(*config)
 	db.SetMaxOpenConns(connections)
 	db.SetMaxIdleConns(connections)
 	db.SetConnMaxIdleTime(5 * time.Minute)

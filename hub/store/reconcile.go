@@ -81,11 +81,13 @@ func (t *tx) Ungranted(from, to time.Time, max int) ([]hub.Payment, error) {
 		ORDER BY id LIMIT $4`, ms(from), ms(to), ms(from.Add(-waitsLong)), max)
 }
 
+// Misbooked hides the account from the planners: its index leads to what all
+// payments of the provider have brought, and that of the book to three lines.
 func (t *tx) Misbooked(from, to time.Time, max int) ([]hub.Payment, error) {
 	return many(t, payment, paymentColumns+` WHERE id IN
 		(SELECT p.id FROM transactions t JOIN payments p ON p.id = t.ref WHERE t.kind = 'payment' AND t.at >= $1 AND t.at < $2 AND p.paid <>
 			(SELECT COALESCE(SUM(l.amount), 0) FROM transactions b JOIN postings l ON l.book = b.id
-			WHERE b.ref = p.id AND b.kind IN ('payment', 'review') AND l.account = 'provider/' || p.provider AND l.currency = p.paid_currency))
+			WHERE b.ref = p.id AND b.kind IN ('payment', 'review') AND l.account || '' = 'provider/' || p.provider AND l.currency = p.paid_currency))
 		ORDER BY id LIMIT $3`, ms(from), ms(to), max)
 }
 

@@ -108,6 +108,7 @@ func (b *bench) moneyRate(ctx context.Context, kind string, o rateScale) error {
 
 // booked holds the day's accounts against what was paid.
 func (w *hubWorld) booked(ctx context.Context, b *bench, n int) error {
+	begun := time.Now()
 	r, err := w.Reconcile(ctx, w.operator, time.Now().In(time.FixedZone("UTC+1", 3600)).Format(time.DateOnly))
 	if err != nil {
 		return err
@@ -119,7 +120,7 @@ func (w *hubWorld) booked(ctx context.Context, b *bench, n int) error {
 		}
 	}
 	b.add("the same: payments, grants and findings of the day's reconciliation", fmt.Sprintf("%d, %[1]d and 0", n),
-		fmt.Sprintf("%d, %d and %d", got.Payments, got.Grants, len(r.Findings)), got.Payments == int64(n) && got.Grants == int64(n) && len(r.Findings) == 0 && got.Paid == int64(n)*250000)
+		fmt.Sprintf("%d, %d and %d, after %s", got.Payments, got.Grants, len(r.Findings), ms(time.Since(begun))), got.Payments == int64(n) && got.Grants == int64(n) && len(r.Findings) == 0 && got.Paid == int64(n)*250000)
 	return nil
 }
 
