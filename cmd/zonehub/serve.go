@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"runtime/metrics"
 	"strings"
 	"time"
 
@@ -141,6 +142,9 @@ func (p *program) Run(ctx context.Context) (err error) {
 	if p.certificate != nil {
 		tasks = append(tasks, task{"the certificate", p.certificate.watch})
 	}
+	if os.Getenv("GOGC") == "" {
+		tasks = append(tasks, task{"the heap", p.watchHeap})
+	}
 	// The hub writes down what the last calls left.
 	err = runTasks(ctx, task{"the hub", p.hub.Run}, tasks...)
 	if err != nil {
@@ -151,15 +155,41 @@ func (p *program) Run(ctx context.Context) (err error) {
 	return err
 }
 
-// garbage is how much the heap may grow before it is collected, in per cent.
-// Ten thousand connections are mostly memory that rests: half of Go's default
-// saves a third of it for one or two per cent of a core.
-const garbage = 40
+// How much the heap may grow before it is collected. Ten thousand connections
+// are mostly memory that rests: less than half of Go's default, in per cent,
+// saves a third of it for one or two per cent of a core. A small heap would be
+// collected all the time, so it may grow by leastGarbage octets.
+const (
+	garbage      = 40
+	mostGarbage  = 400
+	leastGarbage = 64 << 20
+	heapEvery    = 5 * time.Second
+)
+
+func garbageFor(live uint64) int {
+	return int(min(max(leastGarbage*100/max(live, 1), garbage), mostGarbage))
+}
+
+// watchHeap has the collector fit the heap, until ctx is over.
+func (p *program) watchHeap(ctx context.Context) error {
+	live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
+	tick := time.NewTicker(heapEvery)
+	defer tick.Stop()
+	for now := 0; ; {
+		metrics.Read(live)
+		if next := garbageFor(live[0].Value.Uint64()); next > now+now/8 || next < now-now/8 {
+			debug.SetGCPercent(next)
+			now = next
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+	}
+}
 
 func (p *program) build(ctx context.Context) error {
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(garbage)
-	}
 	connections := p.raiseFiles()
 	o := hub.Options{Collectors: p.till.collectors, PublicURL: p.settings.publicURL, Payouts: p.till.payouts}
 	h, st, keys, err := openHub(ctx, p.data, p.database, p.settings.newKeys, o, p.log)

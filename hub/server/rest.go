@@ -235,11 +235,11 @@ func (r *resting) close() {
 const maxUnread = 64 << 10
 
 // rest takes the connection of an answered call from net/http, where it may be
-// kept. Where that cannot be told, net/http does as it likes.
+// kept, and where there are many. Where that cannot be told, net/http does as it likes.
 func (s *Server) rest(c *call, r *http.Request) {
 	h := c.Header()
 	framed := h.Get("Content-Length") != "" || c.status == http.StatusNoContent || c.status == http.StatusNotModified
-	if s.lot == nil || c.status == 0 || !framed || h.Get("Connection") != "" || h.Get("Transfer-Encoding") != "" ||
+	if s.lot == nil || s.lines.open.Load() < s.crowd || c.status == 0 || !framed || h.Get("Connection") != "" || h.Get("Transfer-Encoding") != "" ||
 		r.Close || !r.ProtoAtLeast(1, 1) || r.Method != http.MethodGet && r.Method != http.MethodPost ||
 		r.ContentLength < 0 || r.Header.Get("Expect") != "" {
 		return

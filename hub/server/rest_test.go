@@ -99,6 +99,26 @@ func onBoth(t *testing.T, test func(t *testing.T, start func(change ...func(*Ser
 	}
 }
 
+// TestFewDoNotRest: where there are few connections net/http keeps them.
+func TestFewDoNotRest(t *testing.T) {
+	onBoth(t, func(t *testing.T, start func(...func(*Server)) *running) {
+		r := start(func(s *Server) { s.crowd = 2 })
+		c := r.dial(t)
+		for range 3 {
+			c.send(healthCall)
+			c.want(http.StatusOK)
+			if n := r.lot.count(); n != 0 {
+				t.Errorf("%d of one connection rest", n)
+			}
+		}
+		r.dial(t)
+		waitFor(t, "two connections", func() bool { return r.lines.open.Load() == 2 })
+		c.send(healthCall)
+		c.want(http.StatusOK)
+		r.resting(t, 1)
+	})
+}
+
 // TestRest: a connection rests between calls, without a goroutine, and serves
 // again, for calls and for a stream at last.
 func TestRest(t *testing.T) {

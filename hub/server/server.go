@@ -86,6 +86,7 @@ type Server struct {
 	lines        lines
 	lot          *lot          // nil until Run
 	idle         time.Duration // idleTimeout
+	crowd        int64         // from how many connections on they come to rest
 
 	logins, names, enrols, claims, calls, opens, pays, callers *limiter
 }
@@ -108,7 +109,10 @@ func New(o Options) *Server {
 		pays:    newLimiter(o.Limits.Payments, "too many payments are started here; wait a moment"),
 		callers: newLimiter(o.Limits.Callbacks, "too many calls from this address; wait a moment"),
 	}
-	s.lines.most, s.idle = int64(o.Connections), idleTimeout
+	s.lines.most, s.idle, s.crowd = int64(o.Connections), idleTimeout, crowd
+	if s.lines.most > 0 {
+		s.crowd = min(s.crowd, s.lines.most/2)
+	}
 	s.UseCallbacks(o.Callbacks)
 	if o.TLS != nil {
 		s.tls = o.TLS.Clone()
@@ -129,6 +133,10 @@ const (
 	stopTimeout   = 15 * time.Second
 	maxHeader     = 16 << 10
 )
+
+// crowd is how many connections cost so much memory in net/http that what it
+// takes to have one rest is worth it.
+const crowd = 1000
 
 // Run serves on a TCP listener until ctx is over: it then accepts nothing,
 // ends the streams, lets calls finish for 15 seconds, and returns nil.

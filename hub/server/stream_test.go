@@ -204,6 +204,7 @@ func startFake(t *testing.T, feed *fakeFeed, change func(*Options), more ...func
 	s.fanout.feed = feed
 	s.fanout.every = 5 * time.Millisecond // a round of the wheel in half a second
 	s.authenticate = feed.authenticate
+	s.crowd = 0
 	for _, f := range more {
 		f(s)
 	}
