@@ -71,7 +71,7 @@ func (d *desk) client(change ...func(*flexpay.Options)) *flexpay.Client {
 }
 
 var (
-	charge = hub.Charge{Reference: "ZG7F3K1", Channel: "MOBILE_MONEY_CD", Phone: "243815550148", Amount: zonegate.Money{Amount: 40000, Currency: "CDF"},
+	charge = hub.Charge{Reference: "ZG7F3K1", Channel: "MOBILE_MONEY_CD", Phone: "243815550148", Amount: zonegate.Money{Amount: 70000, Currency: "CDF"},
 		CallbackURL: "https://hub.example/callbacks/flexpay"}
 	paid = hub.Payment{Reference: "ZG7F3K1", ProviderRef: "kW3pQz81243815550148"}
 )
@@ -79,7 +79,7 @@ var (
 const yes = `{"code":"0","message":"Demande envoyée. Validez sur votre téléphone","orderNumber":"kW3pQz81243815550148"}`
 
 func found(fields string) string {
-	return `{"code":"0","messsage":"ok","transaction":{"reference":"ZG7F3K1","amount":"400.0","amountCustomer":"408.0","currency":"CDF","createdAt":"20-08-2025 13:00:31",` + fields + `}}`
+	return `{"code":"0","messsage":"ok","transaction":{"reference":"ZG7F3K1","amount":"700.0","amountCustomer":"714.0","currency":"CDF","createdAt":"11-03-2026 09:14:52",` + fields + `}}`
 }
 
 // rejected, ambiguous and notSent are the three ends of a call that is no yes.
@@ -120,7 +120,7 @@ func TestInitiate(t *testing.T) {
 	if err := json.Unmarshal([]byte("{"+body), &sent); err != nil {
 		t.Fatal(err)
 	}
-	for name, want := range map[string]string{"merchant": "ZONE", "type": "1", "phone": "243815550148", "reference": "ZG7F3K1", "amount": "400", "currency": "CDF",
+	for name, want := range map[string]string{"merchant": "ZONE", "type": "1", "phone": "243815550148", "reference": "ZG7F3K1", "amount": "700", "currency": "CDF",
 		"callbackUrl": "https://hub.example/callbacks/flexpay"} {
 		if sent[name] != want {
 			t.Errorf("%s is %v, want %q", name, sent[name], want)
@@ -235,7 +235,7 @@ func TestLookup(t *testing.T) {
 			t.Errorf("%s: %+v, %v, want %s", fields, got, err, want)
 			continue
 		}
-		if got.Amount != (zonegate.Money{Amount: 40000, Currency: "CDF"}) || got.CustomerAmount != (zonegate.Money{Amount: 40800, Currency: "CDF"}) ||
+		if got.Amount != (zonegate.Money{Amount: 70000, Currency: "CDF"}) || got.CustomerAmount != (zonegate.Money{Amount: 71400, Currency: "CDF"}) ||
 			got.Reference != "ZG7F3K1" || got.ProviderRef != paid.ProviderRef {
 			t.Errorf("%s: %+v", fields, got)
 		}
@@ -291,7 +291,7 @@ func TestUnreadableLookup(t *testing.T) {
 	}{
 		{0, `{"code":"0","transaction":null}`}, {0, `{"code":"1","transaction":{"status":"0"}}`}, {0, `{"code":"5","transaction":null}`},
 		{0, `{"transaction":{"status":"0","amount":"1","currency":"CDF"}}`}, {0, found(`"status":"0","orderNumber":"another1"`)},
-		{0, strings.Replace(found(`"status":"0"`), "400.0", "400.005", 1)}, {0, strings.Replace(found(`"status":"0"`), "400.0", "1e9", 1)},
+		{0, strings.Replace(found(`"status":"0"`), "700.0", "700.005", 1)}, {0, strings.Replace(found(`"status":"0"`), "700.0", "1e9", 1)},
 		{0, strings.Replace(found(`"status":"0"`), `"CDF"`, `""`, 1)}, {0, found(`"status":"0"`)[:90]}, {0, `<html>`},
 		{500, found(`"status":"0"`)}, {401, found(`"status":"1"`)}, {429, `{"code":"1","transaction":null}`}, {301, ""},
 	} {

@@ -168,7 +168,7 @@ func TestRedact(t *testing.T) {
 }
 
 func FuzzParseObject(f *testing.F) {
-	f.Add([]byte(`{"code":"0","messsage":"x","transaction":{"reference":"pain","amount":"400.0","status":"1"}}`))
+	f.Add([]byte(`{"code":"0","messsage":"x","transaction":{"reference":"R7","amount":"700.0","status":"1"}}`))
 	f.Add([]byte(`{"payment":[{"a":1}],"code":"200"}`))
 	f.Add([]byte(`{"a":[[[]]],"b":{"c":null}}`))
 	f.Fuzz(func(t *testing.T, body []byte) {

@@ -46,7 +46,7 @@ func (b *bank) flexStatus(order string) (status, amount, currency string) {
 
 func TestFlexPayShapes(t *testing.T) {
 	b := newBank(t, sandbox.Options{Delay: time.Second})
-	text := b.must(200, "POST", flexBase+"/paymentService", flexAuth, flexBody("243815557848", "REFERENCE42", "400", "CDF"))
+	text := b.must(200, "POST", flexBase+"/paymentService", flexAuth, flexBody("243815557848", "REFERENCE42", "700", "CDF"))
 	b.shaped("paymentService", `{"code":"0","message":"","orderNumber":""}`, text)
 	order := b.Open()[0].ID
 	if !strings.HasSuffix(order, "243815557848") || !strings.Contains(text, `"orderNumber":"`+order+`"`) {
@@ -67,7 +67,7 @@ func TestFlexPayShapes(t *testing.T) {
 	b.shaped("check", `{"code":"0","messsage":"","transaction":{"reference":"","amount":"","amountCustomer":"","currency":"","createdAt":"","status":"","channel":""}}`,
 		b.must(200, "GET", flexBase+"/check/"+order, flexAuth, ""))
 	text = b.must(200, "GET", flexBase+"/check/"+order, flexAuth, "")
-	for _, want := range []string{`"code":"0"`, `"amount":"400.0"`, `"amountCustomer":"408.0"`, `"status":"1"`, `"createdAt":"04-03-2026 11:00:00"`, `"channel":"mpesa"`} {
+	for _, want := range []string{`"code":"0"`, `"amount":"700.0"`, `"amountCustomer":"714.0"`, `"status":"1"`, `"createdAt":"04-03-2026 11:00:00"`, `"channel":"mpesa"`} {
 		if !strings.Contains(text, want) {
 			t.Errorf("%s lacks %s", text, want)
 		}
