@@ -186,13 +186,14 @@ type accepted struct {
 	number, message, raw string
 }
 
-// submit sends an order. Errors are as for hub.Collector.
-func (c *Client) submit(ctx context.Context, doing, address string, o order) (accepted, error) {
+// submit sends an order. Errors are as for hub.Collector; soon is as in
+// provider.Request.
+func (c *Client) submit(ctx context.Context, doing, address string, o order, soon bool) (accepted, error) {
 	body, err := json.Marshal(o)
 	if err != nil {
 		return accepted{}, provider.Rejected("the request cannot be written")
 	}
-	a, err := c.call(ctx, provider.Request{Doing: doing, Method: http.MethodPost, URL: address, JSON: body})
+	a, err := c.call(ctx, provider.Request{Doing: doing, Method: http.MethodPost, URL: address, JSON: body, Soon: soon})
 	if err != nil {
 		return accepted{}, err
 	}
@@ -240,7 +241,7 @@ func (c *Client) Initiate(ctx context.Context, charge hub.Charge) (hub.Started, 
 	if err != nil {
 		return hub.Started{}, err
 	}
-	a, err := c.submit(ctx, "asking for the money", provider.Join(c.o.PayURL, "paymentService"), o)
+	a, err := c.submit(ctx, "asking for the money", provider.Join(c.o.PayURL, "paymentService"), o, true)
 	if err != nil {
 		return hub.Started{}, err
 	}
@@ -332,7 +333,7 @@ func (c *Client) Payout(ctx context.Context, p hub.PayoutOrder) (hub.PayoutObser
 	if err != nil {
 		return hub.PayoutObservation{}, err
 	}
-	a, err := c.submit(ctx, "paying out", provider.Join(c.o.PayoutURL, "merchantPayOutService"), o)
+	a, err := c.submit(ctx, "paying out", provider.Join(c.o.PayoutURL, "merchantPayOutService"), o, false)
 	if err != nil {
 		return hub.PayoutObservation{}, err
 	}

@@ -56,11 +56,11 @@ type Options struct {
 type Client struct {
 	name    string
 	timeout time.Duration
-	// Calls that change something take a connection that carried another within
-	// stillGood, or a new one: one that was kept for longer can be dead, and then
-	// nobody knows whether the call was sent.
-	fresh, kept http.RoundTripper
-	network     []*http.Transport
+	// Calls that change something have a connection of their own: one that was
+	// kept can be dead already, and then nobody knows whether it was sent. See
+	// also Request.Soon.
+	once, soon, kept http.RoundTripper
+	network          []*http.Transport
 }
 
 // NewClient returns a Client.
@@ -80,10 +80,11 @@ func NewClient(o Options) *Client {
 			DisableCompression: true, MaxResponseHeaderBytes: 64 << 10, MaxIdleConnsPerHost: waiting, IdleConnTimeout: keep,
 		}
 	}
-	c := &Client{name: o.Name, timeout: o.Timeout, fresh: o.Transport, kept: o.Transport}
+	c := &Client{name: o.Name, timeout: o.Timeout, once: o.Transport, soon: o.Transport, kept: o.Transport}
 	if o.Transport == nil {
-		fresh, kept := transport(stillGood), transport(30*time.Second)
-		c.fresh, c.kept, c.network = fresh, kept, []*http.Transport{fresh, kept}
+		once, soon, kept := transport(0), transport(stillGood), transport(30*time.Second)
+		once.DisableKeepAlives = true
+		c.once, c.soon, c.kept, c.network = once, soon, kept, []*http.Transport{once, soon, kept}
 	}
 	return c
 }
@@ -109,6 +110,10 @@ type Request struct {
 	Form url.Values
 	// Secrets never stand in an error or in Raw.
 	Secrets []string
+	// Soon lets a call take a connection that carried another one within two
+	// seconds. It is for calls that come by the hundred, and where what became
+	// of one is found out by asking: no money leaves by them.
+	Soon bool
 }
 
 // An Answer is what a provider answered, whole.
@@ -139,9 +144,12 @@ func (c *Client) Do(ctx context.Context, r Request) (Answer, error) {
 	if err != nil {
 		return Answer{}, fail(err)
 	}
-	t := c.fresh
-	if r.Method == http.MethodGet {
+	t := c.once
+	switch {
+	case r.Method == http.MethodGet:
 		t = c.kept
+	case r.Soon:
+		t = c.soon
 	}
 	got, err := t.RoundTrip(q)
 	if err != nil {

@@ -155,15 +155,35 @@ func TestSentOnce(t *testing.T) {
 		}
 	})
 	c := client(t, provider.Options{})
-	if _, err := c.Do(t.Context(), post(address)); err != nil {
+	r := post(address)
+	r.Soon = true
+	if _, err := c.Do(t.Context(), r); err != nil {
 		t.Fatal(err)
 	}
-	r := post(address)
+	r = post(address)
 	r.Header = map[string]string{"Idempotency-Key": "x"} // which net/http takes for leave to repeat
+	r.Soon = true
 	_, err := c.Do(t.Context(), r)
 	outcome(t, err, hub.ErrAmbiguous)
 	if got := arrived.Load(); got != 2 {
 		t.Errorf("%d requests arrived for two calls", got)
+	}
+}
+
+// A call by which money may leave has a connection of its own, so that a server
+// that hangs up after each answer makes no doubts.
+func TestOwnConnection(t *testing.T) {
+	address := "http://" + listener(t, func(c net.Conn) {
+		defer c.Close()
+		if request(c) {
+			io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+		}
+	})
+	c := client(t, provider.Options{})
+	for range 20 {
+		if _, err := c.Do(t.Context(), post(address)); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 
