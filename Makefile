@@ -95,13 +95,9 @@ test: ## everything that must pass: lint, unit, kernel, cross, size (installs wh
 # several times as slow.
 RACE := -race '-gcflags=modernc.org/sqlite/lib=-race=false'
 
-# Tests that run for minutes: once.
-LONG := /hub/(store|server|nelsius|withdrawal|console)$$|/shaper/mikrotik$$
-
-unit: build/runtests ## tests that need no root, twice (long ones once), shuffled, with the race detector
-	@CGO_ENABLED=1 build/runtests -name unit -- $(RACE) -shuffle=on -count=2 \
-		$$(go list ./... | grep -vE '$(ROOTED)|/internal/torture$$|$(LONG)')
-	@CGO_ENABLED=1 build/runtests -name long -- $(RACE) -shuffle=on -count=1 $$(go list ./... | grep -E '$(LONG)')
+unit: build/runtests ## tests that need no root, shuffled, with the race detector
+	@CGO_ENABLED=1 build/runtests -name unit -- $(RACE) -shuffle=on -count=1 \
+		$$(go list ./... | grep -vE '$(ROOTED)|/internal/torture$$')
 
 torture-money: build/runtests ## all that can go wrong with money, N seeds (500) and rules switched off; SEED replays one
 ifdef SEED
