@@ -63,7 +63,11 @@ func defineSandbox(f *flag.FlagSet) action {
 		signal.Notify(signals, unix.SIGTERM, unix.SIGINT)
 		defer signal.Stop(signals)
 		world := sandbox.New(o)
-		server := &http.Server{Handler: world, ReadHeaderTimeout: 10 * time.Second,
+		// Our builds leave HTTP/2 out, and net/http would offer it all the same:
+		// browsers take it, and are hung up on.
+		var protocols http.Protocols
+		protocols.SetHTTP1(true)
+		server := &http.Server{Handler: world, Protocols: &protocols, ReadHeaderTimeout: 10 * time.Second,
 			ErrorLog: slog.NewLogLogger(slog.NewTextHandler(e.stderr, nil), slog.LevelInfo)}
 		scheme := "https"
 		if *cert == "" {

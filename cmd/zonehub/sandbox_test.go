@@ -68,6 +68,29 @@ func TestSandboxNumbers(t *testing.T) {
 	}
 }
 
+// A browser offers HTTP/2, which our builds leave out: it must not be accepted.
+func TestSandboxOverTLS(t *testing.T) {
+	cert, key, _ := writePair(t, t.TempDir())
+	ctx, cancel := context.WithCancel(t.Context())
+	stdout, done := newTalk(), make(chan int, 1)
+	go func() {
+		done <- run(ctx, []string{"sandbox", "--listen", "127.0.0.1:0", "--tls-cert", cert, "--tls-key", key}, strings.NewReader(""), stdout, newTalk(), noEnvironment)
+	}()
+	at := strings.TrimSuffix(strings.TrimSuffix(stdout.after(t, "plays at "), "."), sandbox.Base)
+	c, err := tls.Dial("tcp", strings.TrimPrefix(at, "https://"), &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2", "http/1.1"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := c.ConnectionState().NegotiatedProtocol; got != "http/1.1" {
+		t.Errorf("it speaks %q", got)
+	}
+	c.Close()
+	cancel()
+	if code := <-done; code != exitOK {
+		t.Errorf("it ended with %d", code)
+	}
+}
+
 // Callbacks reach a hub whose certificate only --callback-ca vouches for.
 func TestSandboxCallback(t *testing.T) {
 	dir := t.TempDir()
