@@ -23,8 +23,6 @@ type chromium struct {
 	from    *bufio.Reader
 	session string
 	last    int
-	zone    zone
-	reloads int
 }
 
 // openChromium starts a browser at a host. The hub's certificate and those of
@@ -53,7 +51,7 @@ func (z zone) openChromium(host string) *chromium {
 	}
 	forIt.Close()
 	ofIt.Close()
-	c := &chromium{T: z.T, zone: z, to: to, from: bufio.NewReader(from)}
+	c := &chromium{T: z.T, to: to, from: bufio.NewReader(from)}
 	z.Cleanup(func() {
 		to.Close()
 		from.Close()
@@ -156,31 +154,9 @@ func (c *chromium) awaitAny(limit time.Duration, words ...string) string {
 				return text
 			}
 		}
-		if strings.HasPrefix(text, "chrome-error:") {
-			c.reload(text)
-		}
 	}
 	c.Fatalf("the browser never showed %q. It shows:\n%s", words, text)
 	return ""
-}
-
-// maxReloads is how often one browser may lose a connection. Chromium opens
-// some before it needs them, and now and then takes one that has been closed
-// meanwhile: it then shows an error of its own, and a person loads the page
-// again. What the gateway knows at that moment is logged.
-const maxReloads = 2
-
-func (c *chromium) reload(text string) {
-	c.Helper()
-	if c.reloads++; c.reloads > maxReloads {
-		c.Fatalf("the browser cannot open a page, also when it tries again. It shows:\n%s", text)
-	}
-	c.Logf("the browser shows an error, and loads the page again:\n%s", text)
-	for _, args := range [][]string{{"nft", "list", "table", "inet", "zonegate"}, {"conntrack", "-L", "-p", "tcp"}} {
-		out, err := c.zone.CommandContext(c.Context(), "gateway", args[0], args[1:]...).CombinedOutput()
-		c.Logf("%s: %v\n%s", args[0], err, out)
-	}
-	c.call("Page.reload", map[string]any{}, nil)
 }
 
 // there waits for an element.
