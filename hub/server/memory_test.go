@@ -62,6 +62,9 @@ func child() error {
 	defer stop()
 	var g errgroup.Group
 	g.Go(func() error { return s.Run(ctx, l) })
+	for !s.fanout.isReady() && ctx.Err() == nil { // before that a stream is answered 503
+		time.Sleep(time.Millisecond)
+	}
 	fmt.Printf("%s\n%s", l.Addr(), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert.Certificate[0]}))
 	fmt.Println("end")
 	g.Go(func() error {

@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -11,7 +12,9 @@ import (
 
 // BenchmarkPayments is how many payments a second are started, charged, called
 // back, looked up, booked and pushed, each with its own customer, at a provider
-// that answers at once.
+// that answers at once. Then the day is reconciled, and once more with the
+// provider's statement: for each payment that must not take longer with more
+// of them.
 func BenchmarkPayments(b *testing.B) {
 	for _, d := range databases {
 		b.Run(d.name, func(b *testing.B) {
@@ -48,6 +51,20 @@ func BenchmarkPayments(b *testing.B) {
 			wg.Wait()
 			b.ReportMetric(float64(b.N)/time.Since(begun).Seconds(), "payments/s")
 			b.ReportMetric(0, "ns/op")
+			day, lines := s.clock.Now().Format(time.DateOnly), []string{"provider_ref,amount,currency,status"}
+			for n := range b.N {
+				lines = append(lines, fmt.Sprintf("n%d,500,XOF,succeeded", 22901_00000000+n))
+			}
+			begun = time.Now()
+			_, err := s.Reconcile(s.ctx, s.admin, day)
+			s.ok(err)
+			b.ReportMetric(float64(time.Since(begun).Microseconds())/float64(b.N), "us/reconciled")
+			begun = time.Now()
+			_, r, err := s.ImportStatement(s.ctx, s.admin, "till", day, strings.NewReader(strings.Join(lines, "\n")+"\n"))
+			if s.ok(err); !r.Clean() {
+				b.Errorf("findings: %+v", r.Findings)
+			}
+			b.ReportMetric(float64(time.Since(begun).Microseconds())/float64(b.N), "us/stated")
 			if s.count("grants") != uint64(b.N) || s.count("payments WHERE state = 'succeeded'") != uint64(b.N) {
 				b.Errorf("%d grants of %d payments", s.count("grants"), b.N)
 			}

@@ -98,7 +98,8 @@ func (t *tx) Unpaid(from, to time.Time, max int) ([]hub.Grant, error) {
 
 func (t *tx) MatchStatements() error {
 	for _, by := range []string{
-		"p.provider_ref = statements.provider_ref AND statements.provider_ref <> ''",
+		// Said of the payment: its index leaves the empty ones out.
+		"p.provider_ref = statements.provider_ref AND p.provider_ref <> ''",
 		"p.reference = statements.reference AND statements.reference <> ''",
 	} {
 		found := "(SELECT p.id FROM payments p WHERE p.provider = statements.provider AND " + by + ")"
@@ -109,13 +110,16 @@ func (t *tx) MatchStatements() error {
 	return nil
 }
 
+// An index that leaves empty columns out is used where the statement says that
+// the column is not empty: neither database concludes it from an equation. So
+// it is said, here and there, though it must be so.
 const covered = "EXISTS (SELECT 1 FROM imports i WHERE i.provider = %s AND i.from_at <= t.at AND i.to_at > t.at)"
 
 func (t *tx) OnlyHere(from, to time.Time, max int) ([]hub.Payment, error) {
 	return many(t, payment, paymentColumns+` WHERE id IN
 		(SELECT p.id FROM transactions t JOIN payments p ON p.id = t.ref WHERE t.kind = 'payment' AND t.at >= $1 AND t.at < $2
 			AND `+fmt.Sprintf(covered, "p.provider")+`
-			AND NOT EXISTS (SELECT 1 FROM statements s WHERE s.payment = p.id AND s.status IN ('succeeded', 'refunded')))
+			AND NOT EXISTS (SELECT 1 FROM statements s WHERE s.payment = p.id AND s.payment <> '' AND s.status IN ('succeeded', 'refunded')))
 		ORDER BY id LIMIT $3`, ms(from), ms(to), max)
 }
 
@@ -127,7 +131,7 @@ func (t *tx) Strange(from, to time.Time, max int) ([]hub.StrangeLine, error) {
 	}, `SELECT * FROM (SELECT s.provider, s.kind, s.reference, s.provider_ref, s.amount, s.currency, s.status, s.import,
 			s.payment, COALESCE(p.reseller, '') AS reseller, COALESCE(p.state, '') AS state,
 			COALESCE(p.paid, 0) AS paid, COALESCE(p.paid_currency, '') AS paid_currency,
-			CASE WHEN s.payment = '' THEN 1 ELSE (SELECT COUNT(*) FROM statements o WHERE o.payment = s.payment AND o.status IN ('succeeded', 'refunded')) END AS lines
+			CASE WHEN s.payment = '' THEN 1 ELSE (SELECT COUNT(*) FROM statements o WHERE o.payment = s.payment AND o.payment <> '' AND o.status IN ('succeeded', 'refunded')) END AS lines
 		FROM imports i JOIN statements s ON s.import = i.id LEFT JOIN payments p ON p.id = s.payment AND s.payment <> ''
 		WHERE i.from_at >= $1 AND i.to_at <= $2 AND s.kind = 'payment' AND s.status IN ('succeeded', 'refunded')) AS x
 		WHERE payment = '' OR state NOT IN `+paidStates+` OR amount <> paid OR currency <> paid_currency OR lines > 1
