@@ -27,6 +27,7 @@ const (
 type Callback struct {
 	payment   Payment
 	candidate string // the provider's id, where it is not the known one
+	kept      bool   // the candidate is one of the few that are
 	said      ObservationRow
 }
 
@@ -51,13 +52,21 @@ func (h *Hub) HearHint(ctx context.Context, provider string, hint Hint) (Callbac
 		return x, nil
 	}
 	x.candidate = hint.ProviderRef
-	return x, h.keepNamed(ctx, x.said)
+	var err error
+	x.kept, err = h.keepNamed(ctx, x.said)
+	return x, err
 }
 
 // HeedHint asks the provider about the payment of a callback. One that comes
 // too often is passed over: the payment is looked up a little later.
 func (h *Hub) HeedHint(ctx context.Context, x Callback) error {
-	if !h.money.heed(x.payment.ID, h.now()) {
+	about := x.payment.ID
+	if x.kept {
+		// A customer who pays again and again on a provider's page has a number
+		// each time, and nothing else leads to that money.
+		about += " " + x.candidate
+	}
+	if !h.money.heed(about, h.now()) {
 		soon := h.at().Add(lookEvery)
 		if x.candidate == "" && !x.payment.NextLook.After(soon) {
 			return nil
@@ -94,18 +103,21 @@ func alike(a, b string) bool {
 const maxNamed = 20
 
 // keepNamed keeps the id that a callback names, once: some providers tell it in
-// one callback alone, and may not answer at that moment.
-func (h *Hub) keepNamed(ctx context.Context, said ObservationRow) (err error) {
+// one callback alone, and may not answer at that moment. It says whether it is
+// kept.
+func (h *Hub) keepNamed(ctx context.Context, said ObservationRow) (kept bool, err error) {
 	if said.ID, err = h.newID(); err != nil {
-		return err
+		return false, err
 	}
-	return h.store.Write(ctx, func(tx Tx) error {
+	err = h.store.Write(ctx, func(tx Tx) error {
 		names, err := named(tx, said.Payment)
-		if err != nil || len(names) >= maxNamed || slices.Contains(names, said.ProviderRef) {
+		if kept = slices.Contains(names, said.ProviderRef); err != nil || kept || len(names) >= maxNamed {
 			return err
 		}
+		kept = true
 		return tx.AddObservations([]ObservationRow{said})
 	})
+	return kept && err == nil, err
 }
 
 // named are the provider's ids that callbacks have named for a payment, each

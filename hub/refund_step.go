@@ -218,10 +218,10 @@ func (h *Hub) sendRefund(ctx context.Context, r Refund, away map[string]bool) er
 		if failed != nil || obs.Handle == "" || obs.Definitive {
 			return h.refundAnswered(ctx, r, obs, failed, away)
 		}
-		attempt := r.Attempt
+		attempt, late := r.Attempt, false
 		r, err = h.refunding(ctx, r.ID, func(_ Tx, now *Refund) error {
-			if now.State != RefundSending || now.Attempt != attempt {
-				return now.wrong("it was decided while the provider was called")
+			if late = now.State != RefundSending || now.Attempt != attempt; late {
+				return nil
 			}
 			now.Handle = clip(obs.Handle, 200)
 			now.Called, now.NextLook = h.at(), h.lease()
@@ -229,6 +229,10 @@ func (h *Hub) sendRefund(ctx context.Context, r Refund, away map[string]bool) er
 		})
 		if err != nil {
 			return err
+		}
+		if late { // and nothing is sent
+			h.log.Warn("a refund was decided while the provider was called", "refund", r.ID, "state", string(r.State))
+			return nil
 		}
 	}
 	obs, failed := call(refunder.SendRefund)

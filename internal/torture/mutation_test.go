@@ -28,7 +28,7 @@ var mutations = []mutation{
 		{"hub/pay_look.go", "	_, err := h.ask(ctx, x.payment, event{candidate: x.candidate, aside: x.candidate != \"\"}, said...)\n",
 			"	_, err := h.happen(ctx, x.payment.ID, event{what: evSeen, at: h.at(), seen: Observation{Found: true, State: PaymentSucceeded, Amount: x.payment.Price}}, said...)\n"}}},
 	{rule: "a number that a callback names is kept before it is answered", edits: []edit{
-		{"hub/pay_look.go", "	return x, h.keepNamed(ctx, x.said)\n", "	return x, nil\n"}}},
+		{"hub/pay_look.go", "	x.kept, err = h.keepNamed(ctx, x.said)\n", ""}}},
 	{rule: "the amount is compared", edits: []edit{
 		{"hub/pay_move.go", "case o.Amount.Amount < p.Price.Amount:", "case o.Amount.Amount < 0:"}}},
 	{rule: "the currency is compared", edits: []edit{
