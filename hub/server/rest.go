@@ -235,7 +235,8 @@ func (r *resting) close() {
 const maxUnread = 64 << 10
 
 // rest takes the connection of an answered call from net/http, where it may be
-// kept, and where there are many. Where that cannot be told, net/http does as it likes.
+// kept, and where there are many. Where that cannot be told, net/http does as it
+// likes.
 func (s *Server) rest(c *call, r *http.Request) {
 	h := c.Header()
 	framed := h.Get("Content-Length") != "" || c.status == http.StatusNoContent || c.status == http.StatusNotModified

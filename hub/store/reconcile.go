@@ -96,9 +96,11 @@ func (t *tx) Unpaid(from, to time.Time, max int) ([]hub.Grant, error) {
 		AND NOT EXISTS (SELECT 1 FROM payments p WHERE p.id = grants.ref AND p.state IN `+paidStates+`) ORDER BY id LIMIT $3`, ms(from), ms(to), max)
 }
 
+// MatchStatements says of the payment that its number is not empty: an index
+// that leaves empty columns out is used where the statement says so, and neither
+// database concludes it from an equation. OnlyHere and Strange do the same.
 func (t *tx) MatchStatements() error {
 	for _, by := range []string{
-		// Said of the payment: its index leaves the empty ones out.
 		"p.provider_ref = statements.provider_ref AND p.provider_ref <> ''",
 		"p.reference = statements.reference AND statements.reference <> ''",
 	} {
@@ -110,9 +112,6 @@ func (t *tx) MatchStatements() error {
 	return nil
 }
 
-// An index that leaves empty columns out is used where the statement says that
-// the column is not empty: neither database concludes it from an equation. So
-// it is said, here and there, though it must be so.
 const covered = "EXISTS (SELECT 1 FROM imports i WHERE i.provider = %s AND i.from_at <= t.at AND i.to_at > t.at)"
 
 func (t *tx) OnlyHere(from, to time.Time, max int) ([]hub.Payment, error) {
